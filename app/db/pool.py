@@ -1,0 +1,68 @@
+"""Connections: one small pool, whose every session has the runtime role and bounded waits."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from app.db import statements
+from app.db.statements import answered
+
+Pool: TypeAlias = asyncpg.Pool
+Transaction: TypeAlias = asyncpg.Connection
+
+RUNTIME_ROLE: Final = "kawan_runtime"
+CONNECT_SECONDS: Final = 2
+COMMAND_SECONDS: Final = 3
+SESSION: Final = {
+    # Sent with the connection itself: whoever logs in works with the rights of this role, no more.
+    "role": RUNTIME_ROLE,
+    "application_name": "kawan-support",
+    "timezone": "UTC",
+    "statement_timeout": "2500",
+    "lock_timeout": "2000",
+    "idle_in_transaction_session_timeout": "10000",
+    "synchronous_commit": "on",
+    "jit": "off",
+}
+
+
+async def connect(url: str, *, size: int) -> Pool:
+    """Open a pool on a `postgresql+asyncpg://` address.
+
+    Raises:
+        DatabaseUnavailableError: the database can't be reached.
+    """
+    return await answered(
+        asyncpg.create_pool(
+            url.replace("+asyncpg", "", 1),
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings=SESSION,
+            init=_prepare,
+            reset=_keep,
+        )
+    )
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Transaction]:
+    """Hold one connection and one transaction for several statements."""
+    connection = await answered(pool.acquire(timeout=1))
+    try:
+        async with connection.transaction():
+            yield connection
+    finally:
+        await pool.release(connection)
+
+
+async def _prepare(connection: Transaction) -> None:
+    for kind in ("json", "jsonb"):
+        await connection.set_type_codec(kind, encoder=statements.encode, decoder=statements.decode, schema="pg_catalog")
+
+
+async def _keep(_connection: object) -> None:
+    """Reset nothing: no statement ever sets anything for a session."""

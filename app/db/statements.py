@@ -1,0 +1,257 @@
+"""The only way to the database: Core statements compiled once at import, run on asyncpg as they are.
+
+A statement is declared as a function of typed arguments that returns a Core statement, and called
+with the same arguments. At import the function is called once with bind parameters in place of
+the values; what would go wrong later (lists that expand, defaults made in Python, values pasted
+into text, columns that don't fit) is refused then.
+"""
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, timedelta
+from types import NoneType, UnionType
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    ClauseElement,
+    Date,
+    DateTime,
+    Dialect,
+    LargeBinary,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import asyncpg as dialects
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+
+from app.db.tables import TextEnum
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = TypeVar("Row")
+
+DIALECT: Final[Dialect] = dialects.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+UNAVAILABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.LockNotAvailableError,
+)
+TYPES: Final[Mapping[type, TypeEngine[Any]]] = {
+    UUID: Uuid(),
+    bool: Boolean(),
+    int: BigInteger(),
+    datetime: DateTime(timezone=True),
+    date: Date(),
+    bytes: LargeBinary(),
+}
+
+
+class Connection(Protocol):
+    """What a statement needs of a pool, or of a connection in a transaction."""
+
+    def fetch(self, query: str, *args: object) -> Awaitable[list[Any]]:
+        """Run a statement and return its records."""
+
+
+class DatabaseUnavailableError(Exception):
+    """The database can't be reached, or didn't answer in time; the same call may go through later."""
+
+
+class ConstraintError(Exception):
+    """A write would break a constraint of the schema; `name` says which, and nothing was written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class StatementError(Exception):
+    """A statement is declared in a way that would go wrong when it runs."""
+
+
+class Bind(BindParameter[Any]):
+    """A bind parameter that can't be pasted into text by an f-string."""
+
+    inherit_cache = True
+
+    def __format__(self, _spec: str) -> str:
+        raise StatementError(f"the value of {self.key!r} must not become part of a statement's text")
+
+
+class Statement(Generic[P, T]):
+    """A statement with its text per set of absent arguments; called with a connection and the arguments."""
+
+    def __init__(self, declare: Callable[P, ClauseElement], read: Callable[[list[Any]], T], row: type | None) -> None:
+        self.declare: Any = declare
+        self.read = read
+        self.row = row
+        self.__doc__ = declare.__doc__
+        self.signature = inspect.signature(declare)
+        hints = get_type_hints(declare)
+        self.hints = {name: hints[name] for name in self.signature.parameters}
+        self.optional = tuple(name for name, hint in self.hints.items() if NoneType in get_args(hint))
+        self.variants: dict[frozenset[str], Compiled] = {}
+        # Both ends of the scale now; what lies between is compiled when it is first asked for.
+        self.variant(frozenset())
+        self.variant(frozenset(self.optional))
+
+    def variant(self, absent: frozenset[str]) -> "Compiled":
+        """Return the statement as it is without some of its optional arguments."""
+        if absent not in self.variants:
+            binds = {name: None if name in absent else _bind(name, hint) for name, hint in self.hints.items()}
+            self.variants[absent] = Compiled(self.declare(**binds), self.row)
+        return self.variants[absent]
+
+    async def __call__(self, via: Connection, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the statement.
+
+        Raises:
+            DatabaseUnavailableError: no connection, or no answer in time.
+            ConstraintError: a constraint refused the write.
+        """
+        values = self.signature.bind(*args, **kwargs).arguments
+        absent = frozenset(name for name in self.optional if values.get(name) is None)
+        compiled = self.variant(absent)
+        rows = await answered(via.fetch(compiled.text, *(value(values) for value in compiled.values)))
+        return self.read(compiled.rows(rows))
+
+
+class Compiled:
+    """One text of a statement, how its values are taken from the arguments, how its rows are read."""
+
+    def __init__(self, statement: ClauseElement, row: type | None) -> None:
+        compiled = statement.compile(dialect=DIALECT)
+        if not isinstance(compiled, SQLCompiler):
+            raise StatementError("a statement has to be SQL")
+        if compiled.insert_prefetch or compiled.update_prefetch:
+            raise StatementError("a default made in Python would be stored as NULL")
+        if compiled.post_compile_params:
+            raise StatementError("a list that expands can't be compiled once; use = ANY")
+        self.text = compiled.string
+        self.values = [_value(compiled.binds[name]) for name in compiled.positiontup or ()]
+        columns = [] if row is None else compiled._result_columns  # noqa: SLF001  # the one place where the columns' types stand
+        self.make = row
+        self.members = [
+            (index, column.type.members) for index, column in enumerate(columns) if isinstance(column.type, TextEnum)
+        ]
+        if row is not None and is_dataclass(row):
+            expected, found = [field.name for field in fields(row)], [column.keyname for column in columns]
+            if expected != found:
+                raise StatementError(f"{row.__name__} has {expected}, the statement returns {found}")
+
+    def rows(self, records: Sequence[asyncpg.Record]) -> list[Any]:
+        """Return the records as rows of the declared type."""
+        if self.make is None:
+            return list(records)
+        return [self._row(list(record)) for record in records]
+
+    def _row(self, values: list[Any]) -> Any:  # noqa: ANN401  # the declared type
+        for index, members in self.members:
+            if values[index] is not None:
+                values[index] = members[values[index]]
+        return self.make(*values) if self.make else values
+
+
+def one(row: type[Row]) -> Callable[[Callable[P, ClauseElement]], Statement[P, Row | None]]:
+    """Declare a statement that returns one row or none."""
+    return lambda declare: Statement(declare, lambda rows: rows[0] if rows else None, row)
+
+
+def many(row: type[Row]) -> Callable[[Callable[P, ClauseElement]], Statement[P, list[Row]]]:
+    """Declare a statement that returns rows."""
+    return lambda declare: Statement(declare, list, row)
+
+
+def effect(declare: Callable[P, ClauseElement]) -> Statement[P, bool]:
+    """Declare a statement that returns a row exactly when it had its effect."""
+    return Statement(declare, bool, None)
+
+
+async def answered(waiting: Awaitable[T]) -> T:
+    """Wait for the database and say in our own words what went wrong."""
+    try:
+        return await waiting
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConstraintError(error.constraint_name or "") from error
+    except asyncpg.QueryCanceledError as error:
+        raise DatabaseUnavailableError("the database took too long") from error
+    except UNAVAILABLE as error:
+        raise DatabaseUnavailableError("the database cannot be reached") from error
+
+
+def encode(value: object) -> str:
+    """Write a value for a JSONB column."""
+    return json.dumps(value, default=_plain, separators=(",", ":"))
+
+
+decode = json.loads
+
+
+def _plain(value: object) -> object:
+    """Write what JSON has no word for: instants and dates in ISO 8601, amounts of time in seconds."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, timedelta):
+        return value // timedelta(seconds=1)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
+
+
+def _bind(name: str, hint: Any) -> Any:  # noqa: ANN401  # hints are what they are
+    """Return what stands for an argument: a bind, or a dataclass with a bind in every field."""
+    kind = _required(hint)
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(
+            **{field.name: Bind(f"{name}.{field.name}", type_=_type(hints[field.name])) for field in fields(kind)}
+        )
+    return Bind(name, type_=_type(kind))
+
+
+def _type(hint: Any) -> TypeEngine[Any]:  # noqa: ANN401  # hints are what they are
+    kind = _required(hint)
+    if get_origin(kind) is Sequence and get_args(kind)[0] in {str, UUID}:
+        return ARRAY(_type(get_args(kind)[0]))
+    if isinstance(kind, type):
+        if issubclass(kind, str):
+            return Text()
+        if kind in TYPES:
+            return TYPES[kind]
+    return JSONB(none_as_null=True)
+
+
+def _required(hint: Any) -> Any:  # noqa: ANN401  # hints are what they are
+    """Return the type that is left when None is taken out of a union."""
+    if get_origin(hint) in {Union, UnionType}:
+        kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+        return kinds[0] if len(kinds) == 1 else hint
+    return hint
+
+
+def _value(bind: BindParameter[Any]) -> Callable[[Mapping[str, Any]], Any]:
+    """Return how the value of a bind is taken from the arguments; a constant is its own."""
+    if not isinstance(bind, Bind):
+        constant = bind.value
+        return lambda _arguments: constant
+    name, _, field = str(bind.key).partition(".")
+    if field:
+        return lambda arguments: getattr(arguments[name], field)
+    return lambda arguments: arguments.get(name)

@@ -1,0 +1,448 @@
+"""The schema: what is kept of clients, policies, tickets and their events, and which states are impossible."""
+
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.domain.calendar import Base
+from app.domain.clocks import EndReason
+from app.domain.eligibility import Outcome
+from app.domain.events import EventKind, Role
+from app.domain.policy import Category, Channel, Clock, Kind, Priority, Tier
+from app.domain.ticket import Complexity, PrioritySource, Status
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class TextEnum(TypeDecorator[StrEnum]):
+    """An enum kept as its text; `members` turns a text back into the enum by one look-up."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, choices: type[StrEnum]) -> None:
+        super().__init__()
+        self.choices = choices
+        self.members = {str(member): member for member in choices}
+
+
+def _choice(name: str, choices: type[StrEnum], *, nullable: bool = False) -> Column[Any]:
+    return Column(name, TextEnum(choices), nullable=nullable)
+
+
+def _one_of(name: str, choices: type[StrEnum]) -> CheckConstraint:
+    """Allow only the values of an enum in a column."""
+    values = ", ".join(f"'{member}'" for member in choices)
+    return CheckConstraint(f"{name} IN ({values})", name=name)
+
+
+def _instant(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _text(name: str, most: int, *, nullable: bool = False) -> tuple[Column[Any], CheckConstraint]:
+    """Keep a text of 1 to `most` characters."""
+    return (
+        Column(name, Text, nullable=nullable),
+        CheckConstraint(f"char_length({name}) BETWEEN 1 AND {most}", name=f"{name}_length"),
+    )
+
+
+# ------------------------------------------------------------------------------ clients and staff
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    *_text("external_id", 200),
+    *_text("name", 200),
+    _instant("created_at"),
+    _instant("updated_at"),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("external_id"),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("client_id", Uuid, ForeignKey("clients.id"), nullable=False),
+    Column("id", Uuid, nullable=False),
+    *_text("external_id", 200),
+    *_text("name", 200),
+    *_text("email", 320),
+    *_text("phone", 50, nullable=True),
+    _choice("role", Role),
+    _instant("confirmed_at", nullable=True),
+    _instant("bounced_at", nullable=True),
+    _instant("created_at"),
+    _instant("updated_at"),
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("client_id", "id"),
+    UniqueConstraint("id"),
+    UniqueConstraint("external_id"),
+    CheckConstraint("role IN ('contact', 'client_admin')", name="role"),
+)
+
+agreements = Table(
+    "agreements",
+    metadata,
+    Column("client_id", Uuid, ForeignKey("clients.id"), nullable=False),
+    Column("id", Uuid, nullable=False),
+    *_text("external_id", 200),
+    *_text("name", 200),
+    Column("assets", JSONB, nullable=True),
+    Column("services", JSONB, nullable=True),
+    *_text("support_line", 50, nullable=True),
+    _instant("created_at"),
+    _instant("updated_at"),
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("client_id", "id"),
+    UniqueConstraint("external_id"),
+    CheckConstraint("assets IS NULL OR jsonb_typeof(assets) = 'array'", name="assets"),
+    CheckConstraint("services IS NULL OR jsonb_typeof(services) = 'array'", name="services"),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("client_id", Uuid, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("agreement_id", Uuid, nullable=False),
+    *_text("external_id", 200),
+    _choice("tier", Tier),
+    Column("starts_on", Date, nullable=False),
+    Column("ends_on", Date, nullable=True),
+    # [{"starts_at", "ends_at" or null}]: kept as facts, so that any past instant can be judged.
+    Column("suspensions", JSONB, nullable=False),
+    _instant("cancelled_at", nullable=True),
+    _instant("created_at"),
+    _instant("updated_at"),
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("client_id", "id"),
+    UniqueConstraint("external_id"),
+    ForeignKeyConstraint(["client_id", "agreement_id"], ["agreements.client_id", "agreements.id"]),
+    Index(None, "client_id", "agreement_id"),
+    _one_of("tier", Tier),
+    CheckConstraint("ends_on IS NULL OR ends_on >= starts_on", name="dates"),
+    CheckConstraint("jsonb_typeof(suspensions) = 'array'", name="suspensions"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    *_text("name", 200),
+    *_text("email", 320),
+    _choice("role", Role),
+    Column("level", SmallInteger, nullable=False),
+    Column("on_call", Boolean, nullable=False),
+    _instant("created_at"),
+    _instant("updated_at"),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("email"),
+    CheckConstraint("role IN ('agent', 'lead', 'admin')", name="role"),
+    CheckConstraint("level BETWEEN 1 AND 3", name="level"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    *_text("name", 200),
+    _choice("role", Role),
+    Column("agent_id", Uuid, ForeignKey("agents.id"), nullable=True),
+    Column("client_id", Uuid, nullable=True),
+    Column("contact_id", Uuid, nullable=True),
+    _instant("created_at"),
+    _instant("expires_at", nullable=True),
+    _instant("revoked_at", nullable=True),
+    ForeignKeyConstraint(["client_id", "contact_id"], ["contacts.client_id", "contacts.id"]),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    CheckConstraint(
+        "role IN ('contact', 'client_admin', 'agent', 'lead', 'admin', 'auditor', 'automation')", name="role"
+    ),
+    # A key speaks for exactly the person that its role needs.
+    CheckConstraint(
+        "(role IN ('contact', 'client_admin')) = (contact_id IS NOT NULL)"
+        " AND (contact_id IS NULL) = (client_id IS NULL)"
+        " AND (role IN ('agent', 'lead', 'admin')) = (agent_id IS NOT NULL)",
+        name="person",
+    ),
+)
+
+# ------------------------------------------------------------------------- policy and calendars
+
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    _instant("effective_from"),
+    Column("calendar_id", Uuid, ForeignKey("calendars.id"), nullable=False),
+    Column("document", JSONB, nullable=False),
+    _instant("published_at"),
+    UniqueConstraint("effective_from"),
+    CheckConstraint("number > 0", name="number"),
+)
+
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    *_text("name", 200),
+    *_text("timezone", 64),
+    Column("weekly_hours", JSONB, nullable=False),
+    _instant("created_at"),
+    UniqueConstraint("name"),
+)
+
+calendar_revisions = Table(
+    "calendar_revisions",
+    metadata,
+    Column("calendar_id", Uuid, ForeignKey("calendars.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    _instant("changed_at"),
+    # [{"date", "name", "hours"}]: the whole list, so that a revision is read in one piece.
+    Column("exceptions", JSONB, nullable=False),
+    PrimaryKeyConstraint("calendar_id", "revision"),
+    CheckConstraint("revision > 0", name="revision"),
+    CheckConstraint("jsonb_typeof(exceptions) = 'array'", name="exceptions"),
+)
+
+# ------------------------------------------------------------------------------- tickets
+
+eligibility_checks = Table(
+    "eligibility_checks",
+    metadata,
+    Column("client_id", Uuid, ForeignKey("clients.id"), nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("contact_id", Uuid, nullable=True),
+    _choice("outcome", Outcome),
+    Column("policy_version", Integer, ForeignKey("policy_versions.number"), nullable=False),
+    _instant("as_of"),
+    _instant("created_at"),
+    _choice("created_by_role", Role),
+    Column("created_by_id", Uuid, nullable=True),
+    # What was asked, all of it: a refused ticket loses no word its client wrote.
+    Column("request", JSONB, nullable=False),
+    Column("decision", JSONB, nullable=False),
+    Column("ticket_attempt", Boolean, nullable=False),
+    PrimaryKeyConstraint("client_id", "id"),
+    UniqueConstraint("id"),
+    ForeignKeyConstraint(["client_id", "contact_id"], ["contacts.client_id", "contacts.id"]),
+    Index(None, "created_at", "id"),
+    _one_of("outcome", Outcome),
+    CheckConstraint("NOT ticket_attempt OR outcome = 'denied'", name="ticket_attempt"),
+)
+
+ticket_refs: Final = Sequence("ticket_refs", metadata=metadata)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("client_id", Uuid, ForeignKey("clients.id"), nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("contact_id", Uuid, nullable=False),
+    _choice("channel", Channel),
+    _choice("category", Category),
+    *_text("subject", 200),
+    *_text("description", 20_000),
+    Column("details", JSONB, nullable=False),
+    *_text("outage_statement", 2_000, nullable=True),
+    *_text("asset_id", 200, nullable=True),
+    *_text("service", 200, nullable=True),
+    Column("follow_up_of", Uuid, nullable=True),
+    Column("eligibility_check_id", Uuid, nullable=True),
+    _choice("requested_priority", Priority),
+    _choice("priority", Priority),
+    _choice("priority_source", PrioritySource),
+    _choice("complexity", Complexity),
+    Column("level", SmallInteger, nullable=False),
+    _choice("status", Status),
+    Column("emergency", Boolean, nullable=False),
+    Column("answered", Boolean, nullable=False),
+    Column("late_logged", Boolean, nullable=False),
+    Column("policy_version", Integer, ForeignKey("policy_versions.number"), nullable=False),
+    Column("warnings", JSONB, nullable=False),
+    _instant("received_at"),
+    _instant("created_at"),
+    _instant("last_event_at"),
+    _instant("acknowledged_at", nullable=True),
+    Column("last_number", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    # The next instant at which time alone brings anything: what the worker looks for.
+    _instant("next_at", nullable=True),
+    # What a page of tickets shows of the clocks.
+    _choice("next_clock", Clock, nullable=True),
+    _instant("next_due_at", nullable=True),
+    PrimaryKeyConstraint("client_id", "id"),
+    UniqueConstraint("id"),
+    UniqueConstraint("ref"),
+    ForeignKeyConstraint(["client_id", "contact_id"], ["contacts.client_id", "contacts.id"]),
+    ForeignKeyConstraint(["client_id", "follow_up_of"], ["tickets.client_id", "tickets.id"]),
+    ForeignKeyConstraint(
+        ["client_id", "eligibility_check_id"], ["eligibility_checks.client_id", "eligibility_checks.id"]
+    ),
+    Index("ix_tickets_created_at_id", text("created_at DESC"), text("id DESC")),
+    Index("ix_tickets_client_id_created_at", "client_id", text("created_at DESC"), text("id DESC")),
+    Index("ix_tickets_next_at", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+    Index("ix_tickets_follow_up_of", "follow_up_of", postgresql_where=text("follow_up_of IS NOT NULL")),
+    # One ticket uses an eligibility check.
+    Index(
+        "uq_tickets_eligibility_check_id",
+        "eligibility_check_id",
+        unique=True,
+        postgresql_where=text("eligibility_check_id IS NOT NULL"),
+    ),
+    _one_of("channel", Channel),
+    _one_of("category", Category),
+    _one_of("requested_priority", Priority),
+    _one_of("priority", Priority),
+    _one_of("priority_source", PrioritySource),
+    _one_of("complexity", Complexity),
+    _one_of("status", Status),
+    CheckConstraint("level BETWEEN 1 AND 3", name="level"),
+    CheckConstraint("version > 0 AND last_number >= version", name="version"),
+    CheckConstraint("(status = 'new') = (acknowledged_at IS NULL)", name="acknowledged"),
+    CheckConstraint("received_at <= created_at AND created_at <= last_event_at", name="order"),
+    CheckConstraint("NOT late_logged OR answered", name="late_logged"),
+    CheckConstraint("(next_clock IS NULL) = (next_due_at IS NULL)", name="next_clock"),
+)
+
+clock_cycles = Table(
+    "clock_cycles",
+    metadata,
+    Column("client_id", Uuid, nullable=False),
+    Column("ticket_id", Uuid, nullable=False),
+    _choice("clock", Clock),
+    Column("cycle", Integer, nullable=False),
+    _choice("kind", Kind),
+    Column("clause", Text, nullable=False),
+    Column("target_seconds", BigInteger, nullable=False),
+    _choice("base", Base),
+    Column("warn_at", JSONB, nullable=False),
+    _choice("warn_base", Base),
+    Column("calendar_revision", Integer, nullable=False),
+    _instant("started_at"),
+    _instant("due_at"),
+    Column("warned", SmallInteger, nullable=False),
+    _instant("detected_at", nullable=True),
+    _instant("ended_at", nullable=True),
+    _choice("end_reason", EndReason, nullable=True),
+    PrimaryKeyConstraint("client_id", "ticket_id", "clock", "cycle"),
+    ForeignKeyConstraint(["client_id", "ticket_id"], ["tickets.client_id", "tickets.id"]),
+    # One run of a clock at a time.
+    Index(
+        "uq_clock_cycles_running",
+        "client_id",
+        "ticket_id",
+        "clock",
+        unique=True,
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index("ix_clock_cycles_due_at", "due_at", postgresql_where=text("ended_at IS NULL")),
+    _one_of("clock", Clock),
+    _one_of("kind", Kind),
+    _one_of("base", Base),
+    _one_of("warn_base", Base),
+    _one_of("end_reason", EndReason),
+    CheckConstraint("cycle > 0", name="cycle"),
+    CheckConstraint("target_seconds > 0", name="target"),
+    CheckConstraint("due_at > started_at", name="due"),
+    CheckConstraint("warned BETWEEN 0 AND 99", name="warned"),
+    CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
+    CheckConstraint("ended_at IS NULL OR ended_at >= started_at", name="ended_at"),
+    # Nothing is both met and broken: what was seen broken did not end in time.
+    CheckConstraint(
+        "detected_at IS NULL OR (detected_at > due_at AND (ended_at IS NULL OR ended_at > due_at))", name="broken"
+    ),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("client_id", Uuid, nullable=False),
+    Column("ticket_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    _choice("kind", EventKind),
+    _instant("at"),
+    _choice("actor_role", Role),
+    Column("actor_id", Uuid, nullable=True),
+    Column("actor_client_id", Uuid, nullable=True),
+    Column("data", JSONB, nullable=False),
+    Column("internal", Boolean, nullable=False),
+    Column("audience", JSONB, nullable=False),
+    ForeignKeyConstraint(["client_id", "ticket_id"], ["tickets.client_id", "tickets.id"]),
+    UniqueConstraint("ticket_id", "number"),
+    CheckConstraint("number > 0 AND version > 0", name="number"),
+)
+
+# ------------------------------------------------------------------------------- the service
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("principal", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    *_text("key", 255),
+    Column("digest", LargeBinary, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("headers", JSONB, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _instant("created_at"),
+    PrimaryKeyConstraint("principal", "operation", "key"),
+    Index(None, "created_at"),
+)
+
+test_clock = Table(
+    "test_clock",
+    metadata,
+    Column("only", Boolean, primary_key=True),
+    _instant("now"),
+    CheckConstraint("only", name="only"),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("only", Boolean, primary_key=True),
+    # Wall-clock time of the machine, not business time: is the worker alive?
+    _instant("finished_at"),
+    CheckConstraint("only", name="only"),
+)

@@ -1,0 +1,82 @@
+"""What happened to a ticket: the one truth from which its state, its clocks and its story are read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, TypeAlias
+from uuid import UUID
+
+Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+
+class EventKind(StrEnum):
+    """The names under which the timeline, the feed and every reader know what happened."""
+
+    TICKET_OPENED = "ticket.opened"
+    TICKET_ACKNOWLEDGED = "ticket.acknowledged"
+    TICKET_EMERGENCY = "ticket.emergency"
+    MESSAGE_SENT = "message.sent"
+    MESSAGE_RECEIVED = "message.received"
+    MESSAGE_NOTED = "message.noted"
+    CLOCK_STARTED = "clock.started"
+    CLOCK_MET = "clock.met"
+    CLOCK_WARNED = "clock.warned"
+    CLOCK_BROKEN = "clock.broken"
+
+
+class Role(StrEnum):
+    """In which capacity somebody acts (domain: section 5, who)."""
+
+    CONTACT = "contact"
+    CLIENT_ADMIN = "client_admin"
+    AGENT = "agent"
+    LEAD = "lead"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+    AUTOMATION = "automation"
+    SERVICE = "service"
+
+
+CLIENTS: Final = frozenset({Role.CONTACT, Role.CLIENT_ADMIN})
+STAFF: Final = frozenset({Role.AGENT, Role.LEAD, Role.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a person (`id` is their agent or contact id), an automation, or the service itself."""
+
+    role: Role
+    id: UUID | None = None
+    client_id: UUID | None = None
+
+
+SERVICE: Final = Actor(Role.SERVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened; `data` is what the fold and the readers need of it, as JSON.
+
+    `number` counts the ticket's events from 1 and orders equal instants; `version` is the
+    ticket's version that the event belongs to. Internal events are never shown to a client.
+    """
+
+    kind: EventKind
+    at: datetime
+    actor: Actor
+    data: Mapping[str, Json] = field(default_factory=dict)
+    internal: bool = False
+    audience: tuple[str, ...] = ()
+    number: int = 0
+    version: int = 0
+
+
+def rfc3339(at: datetime) -> str:
+    """Write an instant in UTC with Z, and a fraction of six digits only when it isn't zero."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_instant(value: Json) -> datetime:
+    """Read an instant that `rfc3339` wrote."""
+    return datetime.fromisoformat(str(value)).astimezone(UTC)

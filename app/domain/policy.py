@@ -1,0 +1,331 @@
+"""A version of the support policy as frozen values, and the reading of the document it is written in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from app.domain.calendar import Base, BusinessCalendar
+from app.domain.document import Table
+from app.domain.hours import HoursReader, Weekly
+
+YEAR: Final = 366 * 86_400
+WHOLE: Final = 100
+
+
+class Priority(StrEnum):
+    """How bad it is (clauses priority.critical to priority.low)."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Channel(StrEnum):
+    """By which way a request comes (clauses channels.ticketing, channels.email, channels.phone)."""
+
+    PORTAL = "portal"
+    EMAIL = "email"
+    PHONE = "phone"
+
+
+class Tier(StrEnum):
+    """What a care plan subscription is: the better one last."""
+
+    STANDARD = "standard"
+    PREMIUM = "premium"
+
+
+class Category(StrEnum):
+    """What a request is about; the last five are what support does not include."""
+
+    INCIDENT = "incident"
+    QUESTION = "question"
+    SERVICE_REQUEST = "service_request"
+    CUSTOMIZATIONS = "customizations"
+    UPGRADES = "upgrades"
+    LAYOUT_CHANGES = "layout_changes"
+    FEATURE_ADDITIONS = "feature_additions"
+    THIRD_PARTY_MODIFICATIONS = "third_party_modifications"
+
+
+class Severity(StrEnum):
+    """Whether a finding denies a request or only comes with it."""
+
+    REFUSAL = "refusal"
+    WARNING = "warning"
+
+
+class Clock(StrEnum):
+    """Which promise on a ticket is measured."""
+
+    ACKNOWLEDGEMENT = "acknowledgement"
+    RESOLUTION = "resolution"
+    UPDATE = "update"
+    EXPECTED_RESOLUTION = "expected_resolution"
+
+
+class Kind(StrEnum):
+    """A commitment is met or breached, an estimate is met or overdue."""
+
+    COMMITMENT = "commitment"
+    ESTIMATE = "estimate"
+
+
+CLAUSES: Final = (
+    "eligibility.care-plan",
+    "eligibility.non-subscribers",
+    "availability.business-hours",
+    "availability.after-hours",
+    "channels.ticketing",
+    "channels.email",
+    "channels.phone",
+    "response.initial",
+    "response.standard",
+    "response.complex",
+    "priority.critical",
+    "priority.high",
+    "priority.normal",
+    "priority.low",
+    "escalation.level-1",
+    "escalation.level-2",
+    "escalation.level-3",
+    "responsibilities.descriptions",
+    "responsibilities.contact",
+    "responsibilities.feedback",
+    "exclusions.customizations",
+    "exclusions.upgrades",
+    "exclusions.layout-changes",
+    "exclusions.feature-additions",
+    "exclusions.third-party-modifications",
+    "exclusions.out-of-scope",
+    "changes.right-to-update",
+    "changes.review",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A sentence of the policy that everything else cites."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How much time a promise gives, in which base, and at which percentages it warns."""
+
+    clock: Clock
+    kind: Kind
+    clause: str
+    amount: timedelta
+    base: Base
+    warn_at: tuple[int, ...]
+    warn_base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRule:
+    """Who may use a channel, and for what."""
+
+    clause: str
+    tiers: tuple[Tier, ...]
+    urgent_only: bool
+    non_urgent_only: bool
+    business_hours_only: bool
+    support_line_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """What a category means that support does not include."""
+
+    clause: str
+    verdict: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The figures that are neither promises nor channels."""
+
+    contact_confirmation: timedelta
+    description_characters: int
+    backdate: timedelta
+    late_logged: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Holidays:
+    """Whose public holidays are imported into the calendar's exceptions."""
+
+    country: str
+    subdivision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """The policy as published under one number; it never changes afterwards."""
+
+    number: int
+    effective_from: datetime
+    timezone: str
+    weekly: Weekly
+    holidays: Holidays | None
+    clauses: Mapping[str, Clause]
+    targets: Mapping[Clock, Target]
+    targets_by_priority: Mapping[tuple[Clock, Priority], Target]
+    channels: Mapping[Channel, ChannelRule]
+    urgent: tuple[Priority, ...]
+    emergency: tuple[Priority, ...]
+    emergency_clause: str
+    exclusions: Mapping[Category, Exclusion]
+    limits: Limits
+    email_address: str | None
+    booking_url: str | None
+    open_questions: tuple[str, ...]
+
+    def target(self, clock: Clock, priority: Priority) -> Target:
+        """Return what is promised on a clock; only the priority makes a difference."""
+        return self.targets_by_priority.get((clock, priority)) or self.targets[clock]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What something is judged by: a policy version and a revision of the calendar it shares."""
+
+    policy: PolicyVersion
+    calendar: BusinessCalendar
+    revision: int
+
+
+def parse(document: Mapping[str, object]) -> PolicyVersion:
+    """Read and validate a policy document, as TOML or JSON give it.
+
+    Raises:
+        InvalidDocumentError: naming every field that is wrong.
+    """
+    reader = PolicyReader()
+    version = reader.policy(document)
+    reader.finish()
+    return version
+
+
+class PolicyReader(HoursReader):
+    """Reads the sections of a policy document."""
+
+    def policy(self, document: Mapping[str, object]) -> PolicyVersion:
+        """Read the whole of it."""
+        sections = ("version", "effective_from", "calendar", "targets", "channels", "emergency", "exclusions")
+        top = self.table(document, "", (*sections, "limits", "clauses"), ("open_questions", "contact"))
+        calendar = self._section(top, "calendar", ("timezone", "weekly_hours"), ("holidays",))
+        channels = self._section(top, "channels", ("urgent", *Channel))
+        emergency = self._section(top, "emergency", ("clause", "priorities"))
+        contact = self._section(top, "contact", (), ("email_address", "booking_url"))
+        timezone = calendar.read("timezone", self.timezone, "UTC")
+        targets = self._section(top, "targets", (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION))
+        return PolicyVersion(
+            number=top.integer("version", 1, 1_000_000),
+            effective_from=self._effective_from(top, timezone),
+            timezone=timezone,
+            weekly=calendar.read("weekly_hours", self.weekly_hours, ((),) * 7),
+            holidays=self._holidays(calendar),
+            clauses=self._clauses(top),
+            targets={Clock(name): self._target(targets, name) for name in targets.fields if name in list(Clock)},
+            targets_by_priority=dict(self._targets_by_priority(targets)),
+            channels={channel: self._channel(channels, channel) for channel in Channel},
+            urgent=channels.choices("urgent", Priority),
+            emergency=emergency.choices("priorities", Priority),
+            emergency_clause=self._clause(emergency),
+            exclusions=self._exclusions(top),
+            limits=self._limits(top),
+            email_address=contact.text("email_address") if "email_address" in contact else None,
+            booking_url=contact.text("booking_url") if "booking_url" in contact else None,
+            open_questions=tuple(str(question) for question, _ in top.items("open_questions")),
+        )
+
+    def _section(self, top: Table, name: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Table:
+        return self.table(top.fields.get(name, {}), f"{top.pointer}/{name}", required, optional)
+
+    def _effective_from(self, top: Table, timezone: str) -> datetime:
+        """Read the date of effect: midnight of it in the calendar's zone."""
+        day = top.read("effective_from", self.date, None) or date(2000, 1, 1)
+        return datetime.combine(day, time(), ZoneInfo(timezone))
+
+    def _holidays(self, calendar: Table) -> Holidays | None:
+        if "holidays" not in calendar:
+            return None
+        fields = self._section(calendar, "holidays", ("country",), ("subdivision",))
+        return Holidays(fields.text("country", 2), fields.text("subdivision", 8) if "subdivision" in fields else None)
+
+    def _clauses(self, top: Table) -> dict[str, Clause]:
+        table = self._section(top, "clauses", CLAUSES)
+        found = {}
+        for name in CLAUSES:
+            clause = self.table(table.fields.get(name, {}), f"/clauses/{name}", ("title", "text"))
+            found[name] = Clause(name, clause.text("title"), clause.text("text"))
+        return found
+
+    def _clause(self, fields: Table) -> str:
+        name = fields.text("clause")
+        if "clause" in fields and name not in CLAUSES:
+            self.refuse(f"{fields.pointer}/clause", "unknown_clause", "cite a clause of this document")
+        return name
+
+    def _target(self, targets: Table, name: str) -> Target:
+        known = ("clause", "kind", "seconds", "base", "warn_at", "warn_base")
+        fields = self._section(targets, name, known, ("by_priority",))
+        return Target(
+            clock=Clock(name),
+            kind=fields.choice("kind", Kind),
+            clause=self._clause(fields),
+            amount=timedelta(seconds=fields.integer("seconds", 1, YEAR)),
+            base=fields.choice("base", Base),
+            warn_at=self._percentages(fields),
+            warn_base=fields.choice("warn_base", Base),
+        )
+
+    def _targets_by_priority(self, targets: Table) -> list[tuple[tuple[Clock, Priority], Target]]:
+        """Read the targets of single priorities: each repeats only what differs."""
+        found = []
+        for name, whole in targets.fields.items():
+            usual = dict(whole) if isinstance(whole, Mapping) else {}
+            special = self.table(usual.pop("by_priority", {}), f"/targets/{name}/by_priority", (), tuple(Priority))
+            for priority, own in special.fields.items():
+                if priority in list(Priority) and isinstance(own, Mapping) and name in list(Clock):
+                    fields = Table(self, {name: {**usual, **own}}, special.pointer)
+                    found.append(((Clock(name), Priority(priority)), self._target(fields, name)))
+        return found
+
+    def _percentages(self, fields: Table) -> tuple[int, ...]:
+        found = tuple(item for item, _ in fields.items("warn_at") if type(item) is int and 0 < item < WHOLE)
+        if len(found) != len(fields.items("warn_at")) or list(found) != sorted(set(found)):
+            self.refuse(f"{fields.pointer}/warn_at", "wrong_percentages", "give rising percentages from 1 to 99")
+        return found
+
+    def _channel(self, channels: Table, channel: Channel) -> ChannelRule:
+        flags = ("urgent_only", "non_urgent_only", "business_hours_only", "support_line_required")
+        fields = self._section(channels, channel, ("clause",), ("tiers", *flags))
+        return ChannelRule(self._clause(fields), fields.choices("tiers", Tier), *(fields.flag(name) for name in flags))
+
+    def _exclusions(self, top: Table) -> dict[Category, Exclusion]:
+        table = self._section(top, "exclusions", (), tuple(Category))
+        found = {}
+        for name in table.fields.keys() & set(Category):
+            fields = self._section(table, name, ("clause", "verdict"))
+            found[Category(name)] = Exclusion(self._clause(fields), fields.choice("verdict", Severity))
+        return found
+
+    def _limits(self, top: Table) -> Limits:
+        names = ("contact_confirmation_days", "description_characters", "backdate_days", "late_logged_seconds")
+        fields = self._section(top, "limits", names)
+        return Limits(
+            contact_confirmation=timedelta(days=fields.integer("contact_confirmation_days", 1, 3_660)),
+            description_characters=fields.integer("description_characters", 1, 1_000),
+            backdate=timedelta(days=fields.integer("backdate_days", 0, 366)),
+            late_logged=timedelta(seconds=fields.integer("late_logged_seconds", 0, YEAR)),
+        )
