@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
-from app.db.tables import TextEnum
+from app.db.tables import Shaped, TextEnum
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +47,6 @@ UNAVAILABLE: Final = (
     asyncpg.InterfaceError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
-    asyncpg.LockNotAvailableError,
 )
 TYPES: Final[Mapping[type, TypeEngine[Any]]] = {
     UUID: Uuid(),
@@ -70,12 +69,20 @@ class DatabaseUnavailableError(Exception):
     """The database can't be reached, or didn't answer in time; the same call may go through later."""
 
 
+class LockTimeoutError(DatabaseUnavailableError):
+    """Somebody else holds a row, or is writing under the same key, for too long."""
+
+
 class ConstraintError(Exception):
     """A write would break a constraint of the schema; `name` says which, and nothing was written."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+class Narrowing:
+    """Marks a dataclass whose fields narrow a statement: one that is None leaves no trace in it."""
 
 
 class StatementError(Exception):
@@ -94,15 +101,22 @@ class Bind(BindParameter[Any]):
 class Statement(Generic[P, T]):
     """A statement with its text per set of absent arguments; called with a connection and the arguments."""
 
-    def __init__(self, declare: Callable[P, ClauseElement], read: Callable[[list[Any]], T], row: type | None) -> None:
+    def __init__(
+        self,
+        declare: Callable[P, ClauseElement],
+        read: Callable[[list[Any]], T],
+        row: type | None,
+        hints: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Compile; `hints` give the types of the arguments where the function's own aren't known yet."""
         self.declare: Any = declare
         self.read = read
         self.row = row
         self.__doc__ = declare.__doc__
         self.signature = inspect.signature(declare)
-        hints = get_type_hints(declare)
-        self.hints = {name: hints[name] for name in self.signature.parameters}
-        self.optional = tuple(name for name, hint in self.hints.items() if NoneType in get_args(hint))
+        known = {**get_type_hints(declare), **(hints or {})}
+        self.hints = {name: known[name] for name in self.signature.parameters}
+        self.optional = tuple(path for name, hint in self.hints.items() for path in _optional(name, hint))
         self.variants: dict[frozenset[str], Compiled] = {}
         # Both ends of the scale now; what lies between is compiled when it is first asked for.
         self.variant(frozenset())
@@ -111,7 +125,7 @@ class Statement(Generic[P, T]):
     def variant(self, absent: frozenset[str]) -> "Compiled":
         """Return the statement as it is without some of its optional arguments."""
         if absent not in self.variants:
-            binds = {name: None if name in absent else _bind(name, hint) for name, hint in self.hints.items()}
+            binds = {name: None if name in absent else _bind(name, hint, absent) for name, hint in self.hints.items()}
             self.variants[absent] = Compiled(self.declare(**binds), self.row)
         return self.variants[absent]
 
@@ -123,7 +137,7 @@ class Statement(Generic[P, T]):
             ConstraintError: a constraint refused the write.
         """
         values = self.signature.bind(*args, **kwargs).arguments
-        absent = frozenset(name for name in self.optional if values.get(name) is None)
+        absent = frozenset(path for path in self.optional if _at(values, path) is None)
         compiled = self.variant(absent)
         rows = await answered(via.fetch(compiled.text, *(value(values) for value in compiled.values)))
         return self.read(compiled.rows(rows))
@@ -144,13 +158,15 @@ class Compiled:
         self.values = [_value(compiled.binds[name]) for name in compiled.positiontup or ()]
         columns = [] if row is None else compiled._result_columns  # noqa: SLF001  # the one place where the columns' types stand
         self.make = row
-        self.members = [
-            (index, column.type.members) for index, column in enumerate(columns) if isinstance(column.type, TextEnum)
+        self.readers = [
+            (place, column.type.read)
+            for place, column in enumerate(columns)
+            if isinstance(column.type, TextEnum | Shaped)
         ]
-        if row is not None and is_dataclass(row):
-            expected, found = [field.name for field in fields(row)], [column.keyname for column in columns]
+        if row is not None:
+            expected, found = list(inspect.signature(row).parameters), [column.keyname for column in columns]
             if expected != found:
-                raise StatementError(f"{row.__name__} has {expected}, the statement returns {found}")
+                raise StatementError(f"{row.__name__} takes {expected}, the statement returns {found}")
 
     def rows(self, records: Sequence[asyncpg.Record]) -> list[Any]:
         """Return the records as rows of the declared type."""
@@ -159,20 +175,30 @@ class Compiled:
         return [self._row(list(record)) for record in records]
 
     def _row(self, values: list[Any]) -> Any:  # noqa: ANN401  # the declared type
-        for index, members in self.members:
-            if values[index] is not None:
-                values[index] = members[values[index]]
+        for place, read in self.readers:
+            if values[place] is not None:
+                values[place] = read(values[place])
         return self.make(*values) if self.make else values
+
+
+def first(rows: list[T]) -> T | None:
+    """Return the first row or None."""
+    return rows[0] if rows else None
 
 
 def one(row: type[Row]) -> Callable[[Callable[P, ClauseElement]], Statement[P, Row | None]]:
     """Declare a statement that returns one row or none."""
-    return lambda declare: Statement(declare, lambda rows: rows[0] if rows else None, row)
+    return lambda declare: Statement(declare, first, row)
 
 
 def many(row: type[Row]) -> Callable[[Callable[P, ClauseElement]], Statement[P, list[Row]]]:
     """Declare a statement that returns rows."""
     return lambda declare: Statement(declare, list, row)
+
+
+def scalar(kind: type[T]) -> Callable[[Callable[P, ClauseElement]], Statement[P, T]]:  # noqa: ARG001  # for the type alone
+    """Declare a statement that returns one value, always."""
+    return lambda declare: Statement(declare, lambda rows: rows[0][0], None)
 
 
 def effect(declare: Callable[P, ClauseElement]) -> Statement[P, bool]:
@@ -186,6 +212,8 @@ async def answered(waiting: Awaitable[T]) -> T:
         return await waiting
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintError(error.constraint_name or "") from error
+    except asyncpg.LockNotAvailableError as error:
+        raise LockTimeoutError("another request holds the same row") from error
     except asyncpg.QueryCanceledError as error:
         raise DatabaseUnavailableError("the database took too long") from error
     except UNAVAILABLE as error:
@@ -215,13 +243,25 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
 
 
-def _bind(name: str, hint: Any) -> Any:  # noqa: ANN401  # hints are what they are
+def _optional(name: str, hint: Any) -> list[str]:  # noqa: ANN401  # hints are what they are
+    """Return the paths of what may be absent of an argument."""
+    if isinstance(hint, type) and is_dataclass(hint) and issubclass(hint, Narrowing):
+        return [f"{name}.{field.name}" for field in fields(hint)]
+    return [name] if NoneType in get_args(hint) else []
+
+
+def _at(values: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401  # any argument
+    name, _, field = path.partition(".")
+    return getattr(values[name], field) if field else values.get(name)
+
+
+def _bind(name: str, hint: Any, absent: frozenset[str]) -> Any:  # noqa: ANN401  # hints are what they are
     """Return what stands for an argument: a bind, or a dataclass with a bind in every field."""
     kind = _required(hint)
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints, paths = get_type_hints(kind), {field.name: f"{name}.{field.name}" for field in fields(kind)}
         return kind(
-            **{field.name: Bind(f"{name}.{field.name}", type_=_type(hints[field.name])) for field in fields(kind)}
+            **{own: None if path in absent else Bind(path, type_=_type(hints[own])) for own, path in paths.items()}
         )
     return Bind(name, type_=_type(kind))
 
@@ -251,7 +291,5 @@ def _value(bind: BindParameter[Any]) -> Callable[[Mapping[str, Any]], Any]:
     if not isinstance(bind, Bind):
         constant = bind.value
         return lambda _arguments: constant
-    name, _, field = str(bind.key).partition(".")
-    if field:
-        return lambda arguments: getattr(arguments[name], field)
-    return lambda arguments: arguments.get(name)
+    path = str(bind.key)
+    return lambda arguments: _at(arguments, path)

@@ -1,5 +1,6 @@
 """The schema: what is kept of clients, policies, tickets and their events, and which states are impossible."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ metadata: Final = MetaData(
 
 
 class TextEnum(TypeDecorator[StrEnum]):
-    """An enum kept as its text; `members` turns a text back into the enum by one look-up."""
+    """An enum kept as its text; `read` turns a text back into the enum by one look-up."""
 
     impl = Text
     cache_ok = True
@@ -56,7 +57,18 @@ class TextEnum(TypeDecorator[StrEnum]):
     def __init__(self, choices: type[StrEnum]) -> None:
         super().__init__()
         self.choices = choices
-        self.members = {str(member): member for member in choices}
+        self.read = {str(member): member for member in choices}.__getitem__
+
+
+class Shaped(TypeDecorator[Any]):
+    """A JSONB value that is read as something better than JSON by `read`."""
+
+    impl = JSONB
+    cache_ok = False
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.read = read
 
 
 def _choice(name: str, choices: type[StrEnum], *, nullable: bool = False) -> Column[Any]:
@@ -306,9 +318,6 @@ tickets = Table(
     Column("version", Integer, nullable=False),
     # The next instant at which time alone brings anything: what the worker looks for.
     _instant("next_at", nullable=True),
-    # What a page of tickets shows of the clocks.
-    _choice("next_clock", Clock, nullable=True),
-    _instant("next_due_at", nullable=True),
     PrimaryKeyConstraint("client_id", "id"),
     UniqueConstraint("id"),
     UniqueConstraint("ref"),
@@ -340,7 +349,6 @@ tickets = Table(
     CheckConstraint("(status = 'new') = (acknowledged_at IS NULL)", name="acknowledged"),
     CheckConstraint("received_at <= created_at AND created_at <= last_event_at", name="order"),
     CheckConstraint("NOT late_logged OR answered", name="late_logged"),
-    CheckConstraint("(next_clock IS NULL) = (next_due_at IS NULL)", name="next_clock"),
 )
 
 clock_cycles = Table(
@@ -430,19 +438,27 @@ idempotency_keys = Table(
     Index(None, "created_at"),
 )
 
+secrets = Table(
+    "secrets",
+    metadata,
+    *_text("name", 64),
+    Column("value", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("name"),
+)
+
 test_clock = Table(
     "test_clock",
     metadata,
-    Column("only", Boolean, primary_key=True),
+    Column("singleton", Boolean, primary_key=True),
     _instant("now"),
-    CheckConstraint("only", name="only"),
+    CheckConstraint("singleton", name="singleton"),
 )
 
 sweeps = Table(
     "sweeps",
     metadata,
-    Column("only", Boolean, primary_key=True),
+    Column("singleton", Boolean, primary_key=True),
     # Wall-clock time of the machine, not business time: is the worker alive?
     _instant("finished_at"),
-    CheckConstraint("only", name="only"),
+    CheckConstraint("singleton", name="singleton"),
 )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from app.domain.calendar import MICROSECOND, NO_TIME, Base, BusinessCalendar, Segment
 from app.domain.events import Json, read_instant, rfc3339
@@ -138,7 +138,7 @@ def started(target: Target, number: int, at: datetime, terms: Terms) -> Cycle:
     )
 
 
-def to_json(cycle: Cycle) -> dict[str, Json]:
+def promise(cycle: Cycle) -> dict[str, Json]:
     """Write what `clock.started` says of a new cycle."""
     return {
         "clock": cycle.clock,
@@ -155,19 +155,37 @@ def to_json(cycle: Cycle) -> dict[str, Json]:
     }
 
 
-def from_json(data: Mapping[str, Json]) -> Cycle:
-    """Read what `to_json` wrote."""
-    percentages = data["warn_at"]
+def to_json(cycle: Cycle) -> dict[str, Json]:
+    """Write the promise and what became of it."""
+    return {
+        **promise(cycle),
+        "warned": cycle.warned,
+        "detected_at": rfc3339(cycle.detected_at) if cycle.detected_at else None,
+        "ended_at": rfc3339(cycle.ended_at) if cycle.ended_at else None,
+        "end_reason": cycle.end_reason,
+    }
+
+
+def from_json(data: Mapping[str, Any]) -> Cycle:
+    """Read what `promise` or `to_json` wrote."""
     return Cycle(
-        clock=Clock(str(data["clock"])),
-        number=int(str(data["cycle"])),
-        kind=Kind(str(data["kind"])),
-        clause=str(data["clause"]),
-        target=timedelta(seconds=int(str(data["target_seconds"]))),
-        base=Base(str(data["base"])),
-        warn_at=tuple(int(str(item)) for item in percentages) if isinstance(percentages, list | tuple) else (),
-        warn_base=Base(str(data["warn_base"])),
-        calendar_revision=int(str(data["calendar_revision"])),
+        clock=Clock(data["clock"]),
+        number=data["cycle"],
+        kind=Kind(data["kind"]),
+        clause=data["clause"],
+        target=timedelta(seconds=data["target_seconds"]),
+        base=Base(data["base"]),
+        warn_at=tuple(data["warn_at"]),
+        warn_base=Base(data["warn_base"]),
+        calendar_revision=data["calendar_revision"],
         started_at=read_instant(data["started_at"]),
         due_at=read_instant(data["due_at"]),
+        warned=data.get("warned", 0),
+        detected_at=_read(data.get("detected_at")),
+        ended_at=_read(data.get("ended_at")),
+        end_reason=data.get("end_reason") and EndReason(data["end_reason"]),
     )
+
+
+def _read(value: str | None) -> datetime | None:
+    return read_instant(value) if value else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None"
@@ -65,7 +65,7 @@ class Event:
     kind: EventKind
     at: datetime
     actor: Actor
-    data: Mapping[str, Json] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     internal: bool = False
     audience: tuple[str, ...] = ()
     number: int = 0
@@ -77,6 +77,6 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def read_instant(value: Json) -> datetime:
+def read_instant(value: str) -> datetime:
     """Read an instant that `rfc3339` wrote."""
-    return datetime.fromisoformat(str(value)).astimezone(UTC)
+    return datetime.fromisoformat(value).astimezone(UTC)

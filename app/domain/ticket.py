@@ -1,17 +1,17 @@
 """What a ticket is: its values, the table of acts, and the fold by which events alone change it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from app.domain import clocks
 from app.domain.clocks import Cycle, EndReason
 from app.domain.errors import ActForbiddenError, ActNotAllowedError
-from app.domain.events import CLIENTS, STAFF, Actor, Event, EventKind, Json, Role, read_instant
+from app.domain.events import CLIENTS, STAFF, Actor, Event, EventKind, Role, read_instant
 from app.domain.policy import Category, Channel, Clock, Priority
 
 
@@ -84,7 +84,7 @@ class Ticket:
     answered: bool
     late_logged: bool
     policy_version: int
-    warnings: tuple[Json, ...]
+    warnings: tuple[Any, ...]
     received_at: datetime
     created_at: datetime
     last_event_at: datetime
@@ -92,6 +92,11 @@ class Ticket:
     cycles: tuple[Cycle, ...] = ()
     last_number: int = 0
     version: int = 0
+
+    @property
+    def calendar_revision(self) -> int:
+        """Return the calendar revision by which the latest cycle was counted."""
+        return self.cycles[-1].calendar_revision
 
     def running(self, clock: Clock) -> Cycle | None:
         """Return the cycle of a clock that nothing has ended yet."""
@@ -206,40 +211,37 @@ def apply(ticket: Ticket | None, event: Event) -> Ticket:
 
 def _opened(event: Event) -> Ticket:
     data = event.data
-    answered = data["answered"] is True
     received_at = read_instant(data["received_at"])
-    details = data["details"] if isinstance(data["details"], Mapping) else {}
-    warnings = data["warnings"] if isinstance(data["warnings"], Sequence) else ()
     return Ticket(
-        id=UUID(str(data["id"])),
-        client_id=UUID(str(data["client_id"])),
-        contact_id=UUID(str(data["contact_id"])),
-        ref=str(data["ref"]),
-        channel=Channel(str(data["channel"])),
-        category=Category(str(data["category"])),
-        subject=str(data["subject"]),
-        description=str(data["description"]),
-        details=Details(**{name: _text(value) for name, value in details.items()}),
-        outage_statement=_text(data["outage_statement"]),
-        asset_id=_text(data["asset_id"]),
-        service=_text(data["service"]),
+        id=UUID(data["id"]),
+        client_id=UUID(data["client_id"]),
+        contact_id=UUID(data["contact_id"]),
+        ref=data["ref"],
+        channel=Channel(data["channel"]),
+        category=Category(data["category"]),
+        subject=data["subject"],
+        description=data["description"],
+        details=Details(**data["details"]),
+        outage_statement=data["outage_statement"],
+        asset_id=data["asset_id"],
+        service=data["service"],
         follow_up_of=_id(data["follow_up_of"]),
         eligibility_check_id=_id(data["eligibility_check_id"]),
-        requested_priority=Priority(str(data["requested_priority"])),
-        priority=Priority(str(data["requested_priority"])),
+        requested_priority=Priority(data["requested_priority"]),
+        priority=Priority(data["requested_priority"]),
         priority_source=PrioritySource.CLIENT,
         complexity=Complexity.STANDARD,
         level=1,
-        status=Status.OPEN if answered else Status.NEW,
+        status=Status.OPEN if data["answered"] else Status.NEW,
         emergency=False,
-        answered=answered,
-        late_logged=data["late_logged"] is True,
-        policy_version=int(str(data["policy_version"])),
-        warnings=tuple(warnings),
+        answered=data["answered"],
+        late_logged=data["late_logged"],
+        policy_version=data["policy_version"],
+        warnings=tuple(data["warnings"]),
         received_at=received_at,
         created_at=event.at,
         last_event_at=event.at,
-        acknowledged_at=received_at if answered else None,
+        acknowledged_at=received_at if data["answered"] else None,
     )
 
 
@@ -265,7 +267,7 @@ def _started(ticket: Ticket, event: Event) -> Ticket:
 
 
 def _warned(ticket: Ticket, event: Event) -> Ticket:
-    return _with_cycle(ticket, event, warned=int(str(event.data["percent"])))
+    return _with_cycle(ticket, event, warned=event.data["percent"])
 
 
 def _broken(ticket: Ticket, event: Event) -> Ticket:
@@ -282,12 +284,8 @@ def _with_cycle(ticket: Ticket, event: Event, **changes: object) -> Ticket:
     return replace(ticket, cycles=cycles)
 
 
-def _text(value: Json) -> str | None:
-    return None if value is None else str(value)
-
-
-def _id(value: Json) -> UUID | None:
-    return None if value is None else UUID(str(value))
+def _id(value: str | None) -> UUID | None:
+    return None if value is None else UUID(value)
 
 
 _EFFECTS: Final = {

@@ -123,7 +123,7 @@ def _clocks(opening: Opening, terms: Terms, actor: Actor, now: datetime) -> Iter
     for clock in (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION):
         target = terms.policy.target(clock, opening.request.priority)
         cycle = clocks.started(target, 1, opening.received_at, terms)
-        yield Event(EventKind.CLOCK_STARTED, now, actor, clocks.to_json(cycle))
+        yield Event(EventKind.CLOCK_STARTED, now, actor, clocks.promise(cycle))
         if clock is Clock.ACKNOWLEDGEMENT and opening.answered:
             yield clock_met(clock, 1, opening.received_at, actor, now)
 

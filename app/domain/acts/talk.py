@@ -17,9 +17,9 @@ def acknowledge(case: Case, *, message_id: UUID, text: str | None = None) -> lis
         ActNotAllowedError: the ticket is acknowledged already, or has ended.
     """
     case.permit(ActName.ACKNOWLEDGE)
-    data = {} if text is None else _message(message_id, text)
-    event = Event(EventKind.TICKET_ACKNOWLEDGED, case.at, case.actor, data, audience=("client",))
-    return [*case.passed, event, *_acknowledgement_met(case)]
+    event = Event(EventKind.TICKET_ACKNOWLEDGED, case.at, case.actor, audience=("client",))
+    sent = [] if text is None else [_sent(case, message_id, text)]
+    return [*case.passed, event, *sent, *_acknowledgement_met(case)]
 
 
 def reply(case: Case, *, message_id: UUID, text: str) -> list[Event]:
@@ -30,11 +30,10 @@ def reply(case: Case, *, message_id: UUID, text: str) -> list[Event]:
         ActNotAllowedError: the ticket's status takes none.
     """
     case.permit(ActName.REPLY)
+    if case.actor.role in STAFF:
+        return [*case.passed, _sent(case, message_id, text), *_acknowledgement_met(case)]
     data = _message(message_id, text)
-    if case.actor.role not in STAFF:
-        return [*case.passed, Event(EventKind.MESSAGE_RECEIVED, case.at, case.actor, data, audience=("assignee",))]
-    event = Event(EventKind.MESSAGE_SENT, case.at, case.actor, data, audience=("client",))
-    return [*case.passed, event, *_acknowledgement_met(case)]
+    return [*case.passed, Event(EventKind.MESSAGE_RECEIVED, case.at, case.actor, data, audience=("assignee",))]
 
 
 def note(case: Case, *, message_id: UUID, text: str) -> list[Event]:
@@ -46,6 +45,10 @@ def note(case: Case, *, message_id: UUID, text: str) -> list[Event]:
     case.permit(ActName.NOTE)
     data = _message(message_id, text)
     return [*case.passed, Event(EventKind.MESSAGE_NOTED, case.at, case.actor, data, internal=True)]
+
+
+def _sent(case: Case, message_id: UUID, text: str) -> Event:
+    return Event(EventKind.MESSAGE_SENT, case.at, case.actor, _message(message_id, text), audience=("client",))
 
 
 def _message(message_id: UUID, text: str) -> dict[str, Json]:

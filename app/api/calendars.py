@@ -1,0 +1,253 @@
+"""Calendars over HTTP: business time as a calculator that explains itself."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from app.api import errors, paging
+from app.api.deps import AnyCaller, Held, House, Manager, Now, Runtime
+from app.api.errors import Problem
+from app.api.front_door import Route
+from app.api.idempotency import OnceOnly
+from app.api.paging import Cursor, Limit, Page
+from app.api.shapes import Given, Instant, Line, SegmentShape, Told, answer
+from app.api.ticket_shapes import trace_shape
+from app.db import ids, policies
+from app.db.policies import Calendar
+from app.db.register import After
+from app.db.statements import ConstraintError
+from app.domain.calendar import Base, BusinessCalendar
+
+router = APIRouter(prefix="/v1/calendars", tags=["calendars"], route_class=Route)
+
+LONGEST_TRACE: Final = 20_000
+CENTURY: Final = 100 * 366 * 86_400
+AHEAD: Final = timedelta(days=366)
+
+Span = Annotated[int, Query(ge=-CENTURY, le=CENTURY, description="Seconds to count; negative ones count back.")]
+InBase = Annotated[Base, Query(description="Which time counts.")]
+Windows = list[list[str]]
+
+
+class ExceptionShape(Given):
+    """What one local date has instead of its weekly hours; no hours means closed."""
+
+    date: str
+    name: Line
+    hours: Windows
+
+
+class CalendarRequest(Given):
+    """A zone, weekly windows (a window may run past midnight) and dated exceptions."""
+
+    name: Line
+    timezone: Annotated[str, Field(min_length=1, max_length=64)]
+    weekly_hours: dict[str, Windows]
+    exceptions: Annotated[list[ExceptionShape], Field(max_length=5_000)] = Field(default_factory=list)
+
+
+class CalendarShape(Told):
+    """A calendar with its exceptions as of its latest revision."""
+
+    id: UUID
+    name: str
+    timezone: str
+    weekly_hours: dict[str, Windows]
+    exceptions: list[ExceptionShape]
+    revision: int
+    created_at: Instant
+    tzdata: str
+    fingerprint: str
+
+
+class OpenShape(Told):
+    """Whether a calendar is open, and when that changes."""
+
+    as_of: Instant
+    timezone: str
+    tzdata: str
+    open_now: bool
+    next_opens_at: Instant | None
+    next_closes_at: Instant | None
+
+
+class DueShape(Told):
+    """Where an amount of time ends, and why there."""
+
+    due_at: Instant
+    timezone: str
+    tzdata: str
+    fingerprint: str
+    trace: list[SegmentShape]
+
+
+class ElapsedShape(Told):
+    """How much time lies between two instants, and where."""
+
+    elapsed_seconds: float
+    timezone: str
+    tzdata: str
+    fingerprint: str
+    trace: list[SegmentShape]
+
+
+@router.post("", operation_id="create_calendar", status_code=201, response_model=CalendarShape)
+async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, now: Now, once: OnceOnly) -> Response:
+    """Create a calendar; one without open time in the next 366 days is refused."""
+    document = body.model_dump(exclude={"name"})
+    found = BusinessCalendar.parse(document)
+    if not found.between(now, now + AHEAD):
+        raise Problem("calendar_never_opens", "Give it open time within the next 366 days.")
+    kept = Calendar(
+        id=ids.new_id(),
+        name=body.name,
+        timezone=body.timezone,
+        weekly_hours=document["weekly_hours"],
+        created_at=now,
+        revision=1,
+        exceptions=document["exceptions"],
+    )
+    shape = _shape(kept, found)
+    headers = {"Location": f"/v1/calendars/{kept.id}", "ETag": _etag(found)}
+    answered = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    try:
+        await once.write(lambda: policies.add_calendar(held.pool, kept, answered))
+    except ConstraintError as error:
+        if error.name == "uq_calendars_name":
+            raise Problem("name_taken", "Choose another name for the calendar.") from None
+        raise
+    return answer(shape, status=201, headers=headers)
+
+
+@router.get("", operation_id="list_calendars", response_model=Page[CalendarShape])
+async def list_calendars(
+    request: Request, held: Held, _caller: House, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """List the calendars, the newest first."""
+    place = paging.read(request, held.cursor_secret, cursor)
+    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
+    found = await policies.page(held.pool, after, limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
+    where = (last.created_at.isoformat(), last.id) if last else None
+    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
+    items = [_shape(row, _parsed(row)) for row in found[:limit]]
+    return answer(Page[CalendarShape](items=items, next_cursor=next_cursor), headers=headers)
+
+
+@router.get("/{calendar_id}", operation_id="get_calendar", response_model=CalendarShape)
+async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller: AnyCaller) -> Response:
+    """Read a calendar."""
+    row, found = await _find(held, calendar_id)
+    headers = {"ETag": _etag(found), "Cache-Control": "private, max-age=60"}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(None, 304, headers)
+    return answer(_shape(row, found), headers=headers)
+
+
+@router.get("/{calendar_id}/open", operation_id="get_calendar_open", response_model=OpenShape)
+async def get_calendar_open(
+    calendar_id: UUID, held: Held, _caller: AnyCaller, now: Now, as_of: Instant | None = None
+) -> Response:
+    """Ask whether the calendar is open at an instant, and when it next opens and closes."""
+    _, found = await _find(held, calendar_id)
+    at = as_of or now
+    opened = found.is_open(at)
+    closes = found.next_close(at)
+    shape = OpenShape(
+        as_of=at,
+        timezone=found.timezone,
+        tzdata=found.tzdata,
+        open_now=opened,
+        next_opens_at=found.next_open(closes) if opened and closes else None if opened else found.next_open(at),
+        next_closes_at=closes,
+    )
+    return answer(shape)
+
+
+@router.get("/{calendar_id}/due", operation_id="get_calendar_due", response_model=DueShape)
+async def get_calendar_due(
+    calendar_id: UUID,
+    held: Held,
+    _caller: AnyCaller,
+    start: Instant,
+    seconds: Span,
+    base: InBase = Base.BUSINESS_HOURS,
+) -> Response:
+    """Compute the first instant by which an amount of time has counted; negative seconds go back."""
+    _, found = await _find(held, calendar_id)
+    due_at = found.add(start, timedelta(seconds=seconds), base)
+    shape = DueShape(
+        due_at=due_at,
+        timezone=found.timezone,
+        tzdata=found.tzdata,
+        fingerprint=found.fingerprint,
+        trace=_trace(found, start, due_at, base),
+    )
+    return answer(shape)
+
+
+@router.get("/{calendar_id}/elapsed", operation_id="get_calendar_elapsed", response_model=ElapsedShape)
+async def get_calendar_elapsed(
+    calendar_id: UUID, held: Held, _caller: AnyCaller, start: Instant, end: Instant, base: InBase = Base.BUSINESS_HOURS
+) -> Response:
+    """Measure the time that counts between two instants, negative where `end` comes first."""
+    _, found = await _find(held, calendar_id)
+    shape = ElapsedShape(
+        elapsed_seconds=found.between(start, end, base) / timedelta(seconds=1),
+        timezone=found.timezone,
+        tzdata=found.tzdata,
+        fingerprint=found.fingerprint,
+        trace=_trace(found, start, end, base),
+    )
+    return answer(shape)
+
+
+def _trace(found: BusinessCalendar, start: datetime, end: datetime, base: Base) -> list[SegmentShape]:
+    """Explain the span from the earlier to the later instant.
+
+    Raises:
+        Problem: 422 where that would take too many segments.
+    """
+    first, last = min(start, end), max(start, end)
+    trace = trace_shape(found.trace(first, last, base))
+    if len(trace) > LONGEST_TRACE:
+        raise Problem("trace_too_long", f"Ask for a span that has at most {LONGEST_TRACE} segments.")
+    return trace
+
+
+async def _find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCalendar]:
+    row = await policies.calendar(held.pool, calendar_id)
+    if row is None:
+        raise errors.not_found()
+    return row, _parsed(row)
+
+
+def _parsed(row: Calendar) -> BusinessCalendar:
+    document: dict[str, Any] = {
+        "timezone": row.timezone,
+        "weekly_hours": row.weekly_hours,
+        "exceptions": row.exceptions,
+    }
+    return BusinessCalendar.parse(document)
+
+
+def _etag(found: BusinessCalendar) -> str:
+    return f'"{found.fingerprint[:32]}"'
+
+
+def _shape(row: Calendar, found: BusinessCalendar) -> CalendarShape:
+    return CalendarShape(
+        id=row.id,
+        name=row.name,
+        timezone=row.timezone,
+        weekly_hours=dict(row.weekly_hours),
+        exceptions=[ExceptionShape(**entry) for entry in row.exceptions],
+        revision=row.revision,
+        created_at=row.created_at,
+        tzdata=found.tzdata,
+        fingerprint=found.fingerprint,
+    )

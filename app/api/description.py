@@ -1,0 +1,89 @@
+"""The OpenAPI description: what the framework knows, with every error declared and named alike."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.api.errors import MEDIA_TYPE, TITLES, ProblemDetails
+
+ABOUT: Final[dict[str, Any]] = {
+    "title": "Kawan Elite support",
+    "version": "1.0.0",
+    "description": (
+        "Support tickets under a support policy: who is eligible and why, what is promised by when and why, "
+        "and whether it was kept. Instants are RFC 3339 in UTC; every refusal is an RFC 9457 problem with a code."
+    ),
+    "openapi_tags": [
+        {"name": "tickets", "description": "Requests for support, their clocks, and what is said and done on them."},
+        {"name": "eligibility", "description": "Whether a request would be taken, why, and what to do instead."},
+        {"name": "calendars", "description": "Business time as a calculator that explains itself."},
+        {"name": "policy", "description": "The support policy by version."},
+        {"name": "directory", "description": "Clients, contacts, agreements, subscriptions and staff."},
+        {"name": "system", "description": "The service about itself."},
+    ],
+}
+ALWAYS: Final = (422, 503)
+WITH_KEY: Final = (401, 403)
+WITH_BODY: Final = (400, 413, 415)
+WITH_ID: Final = (404,)
+WRITES: Final = (409,)
+GUARDED: Final = (412,)
+
+
+def of(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Return the function that describes an application, once."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _describe(app)
+        return app.openapi_schema
+
+    return describe
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+    )
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= problem.pop("$defs", {}) | {"ProblemDetails": problem}
+    schemas["EligibilityProblem"] = _with_decision()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            _declare_errors(path, method, operation)
+    return document
+
+
+def _with_decision() -> dict[str, Any]:
+    """Describe the refusal of a ticket: a problem with the whole decision."""
+    decision = {"decision": {"$ref": "#/components/schemas/DecisionShape"}}
+    own = {"type": "object", "properties": decision, "required": ["decision"]}
+    return {"allOf": [{"$ref": "#/components/schemas/ProblemDetails"}, own]}
+
+
+def _declare_errors(path: str, method: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    responses.pop("422", None)
+    statuses = list(ALWAYS)
+    statuses += WITH_KEY if "security" in operation else ()
+    statuses += WITH_BODY if "requestBody" in operation else ()
+    statuses += WITH_ID if "{" in path else ()
+    statuses += WRITES if method in {"post", "put"} and "security" in operation else ()
+    statuses += GUARDED if any(item["name"] == "if-match" for item in operation.get("parameters", ())) else ()
+    for status in sorted(statuses):
+        responses.setdefault(str(status), _problem(status, operation["operationId"]))
+
+
+def _problem(status: int, operation_id: str) -> dict[str, Any]:
+    codes = sorted(code for code, (known, _) in TITLES.items() if known == status)
+    shape = "EligibilityProblem" if (operation_id, status) == ("create_ticket", 403) else "ProblemDetails"
+    reference: dict[str, Any] = {"$ref": f"#/components/schemas/{shape}"}
+    if shape == "EligibilityProblem":
+        # A key without the right is refused without any decision.
+        reference = {"anyOf": [reference, {"$ref": "#/components/schemas/ProblemDetails"}]}
+    return {"description": "One of: " + ", ".join(codes), "content": {MEDIA_TYPE: {"schema": reference}}}

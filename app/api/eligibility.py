@@ -1,0 +1,320 @@
+"""Eligibility checks over HTTP: whether a request would be taken, why, and what to do instead."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from app.api import errors, paging
+from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
+from app.api.front_door import Route
+from app.api.idempotency import OnceOnly
+from app.api.paging import Cursor, Limit, Page
+from app.api.shapes import ClauseShape, Given, Instant, Line, Prose, ShortProse, Told, answer
+from app.db import checks, clients, ids
+from app.db.checks import Check
+from app.db.register import After
+from app.domain import eligibility
+from app.domain.eligibility import AlternativeKind, Decision, Facts, Finding, FindingCode, Mode, Outcome
+from app.domain.errors import FieldError
+from app.domain.events import CLIENTS
+from app.domain.policy import Category, Channel, Clock, Kind, Priority, Severity
+from app.domain.ticket import Details
+
+router = APIRouter(prefix="/v1/eligibility-checks", tags=["eligibility"], route_class=Route)
+
+
+class DetailsShape(Given):
+    """What helps to resolve an issue: since when, where, and with which impact."""
+
+    since: ShortProse | None = None
+    where: ShortProse | None = None
+    impact: ShortProse | None = None
+
+
+class RequestShape(Given):
+    """A request for support. A contact may leave out `client_id` and `contact_id`: they come from the key."""
+
+    client_id: UUID | None = None
+    contact_id: UUID | None = None
+    channel: Channel
+    category: Category
+    requested_priority: Priority = Priority.NORMAL
+    asset_id: Line | None = None
+    service: Line | None = None
+    details: DetailsShape | None = None
+    outage_statement: ShortProse | None = None
+
+
+class CheckRequest(RequestShape):
+    """A request to judge; `description` and `details` are judged only where they are given."""
+
+    description: Prose | None = None
+    as_of: Annotated[Instant | None, Field(description="Judge at this instant instead of now.")] = None
+
+    model_config = Given.model_config | {
+        "json_schema_extra": {
+            "examples": [{"channel": "portal", "category": "incident", "requested_priority": "normal"}]
+        }
+    }
+
+
+class FindingShape(Told):
+    """One thing the rules say of the request, with its clause."""
+
+    code: FindingCode
+    severity: Severity
+    clause: ClauseShape
+    message: str
+    facts: dict[str, Any]
+
+
+class AlternativeShape(Told):
+    """Something that would work instead."""
+
+    kind: AlternativeKind
+    message: str
+    url: str | None
+    available_from: Instant | None
+
+
+class HandlingShape(Told):
+    """When somebody would look at it."""
+
+    mode: Mode
+    starts_at: Instant
+
+
+class ExpectedClockShape(Told):
+    """A promise the request would be given."""
+
+    clock: Clock
+    kind: Kind
+    due_at: Instant
+
+
+class DecisionShape(Told):
+    """The verdict with all its reasons; `id` is null in a preview."""
+
+    id: UUID | None
+    client_id: UUID
+    outcome: Outcome
+    policy_version: int
+    as_of: Instant
+    created_at: Instant
+    findings: list[FindingShape]
+    alternatives: list[AlternativeShape]
+    handling: HandlingShape | None
+    clocks: list[ExpectedClockShape]
+
+
+class StoredCheckShape(DecisionShape):
+    """A stored decision with what was asked; `ticket_attempt` marks a ticket that was refused."""
+
+    contact_id: UUID | None
+    ticket_attempt: bool
+    request: dict[str, Any]
+
+
+@router.post(
+    "",
+    operation_id="check_eligibility",
+    status_code=201,
+    response_model=DecisionShape,
+    responses={200: {"model": DecisionShape, "description": "A preview: nothing is stored."}},
+)
+async def check_eligibility(
+    body: CheckRequest,
+    held: Held,
+    caller: Writer,
+    now: Now,
+    once: OnceOnly,
+    *,
+    store: Annotated[bool, Query(description="false for a preview that leaves nothing behind.")] = True,
+) -> Response:
+    """Ask whether a request would be taken, before the form is even shown.
+
+    All findings come at once, each with its clause; `alternatives` says what to do instead,
+    `handling` when somebody would look at it, `clocks` what would be promised. A denial is an
+    answer like any other here: 201, or 200 for a preview.
+    """
+    client_id, contact_id = whose(body, caller)
+    at = body.as_of or now
+    decision = await judge(held, body, body.description, client_id, contact_id, at)
+    check = stored(decision, caller, client_id, contact_id, body.model_dump(mode="json"), now, attempt=False)
+    if not store:
+        return answer(decision_shape(decision, None, client_id, now))
+    shape = decision_shape(decision, check.id, client_id, now)
+    headers = {"Location": f"/v1/eligibility-checks/{check.id}", "Content-Type": "application/json"}
+    kept = once.answer(201, headers, shape.model_dump_json().encode())
+    await once.write(lambda: checks.add(held.pool, check, kept))
+    return answer(shape, status=201, headers={"Location": headers["Location"]})
+
+
+@router.get("", operation_id="list_eligibility_checks", response_model=Page[StoredCheckShape])
+async def list_eligibility_checks(
+    request: Request,
+    held: Held,
+    caller: AnyCaller,
+    client_id: UUID | None = None,
+    outcome: Outcome | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """List stored decisions, the newest first; refused tickets are among them with all that was written."""
+    place = paging.read(request, held.cursor_secret, cursor)
+    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
+    scope = caller.scope
+    if scope.client_id and client_id not in {None, scope.client_id}:
+        return answer(Page[StoredCheckShape](items=[], next_cursor=None))
+    found = await checks.page(held.pool, scope.client_id or client_id, scope.contact_id, outcome, after, limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
+    where = (last.created_at.isoformat(), last.id) if last else None
+    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
+    items = [_stored_shape(check) for check in found[:limit]]
+    return answer(Page[StoredCheckShape](items=items, next_cursor=next_cursor), headers=headers)
+
+
+@router.get("/{check_id}", operation_id="get_eligibility_check", response_model=StoredCheckShape)
+async def get_eligibility_check(check_id: UUID, held: Held, caller: AnyCaller) -> Response:
+    """Read a stored decision and what was asked."""
+    found = await checks.get(held.pool, check_id, caller.scope.client_id, caller.scope.contact_id)
+    if found is None:
+        raise errors.not_found()
+    return answer(_stored_shape(found))
+
+
+def whose(body: RequestShape, caller: Caller) -> tuple[UUID, UUID | None]:
+    """Return the client and contact a request is for: a contact's own, whatever staff name.
+
+    Raises:
+        Problem: 422 where they are missing, or are not the contact's to name.
+    """
+    if caller.role in CLIENTS and caller.actor.client_id and caller.actor.id:
+        found = []
+        if body.client_id not in {None, caller.actor.client_id}:
+            found.append(FieldError("/client_id", "unknown_client", "leave it out: it comes from your key"))
+        if body.contact_id not in {None, caller.actor.id}:
+            found.append(FieldError("/contact_id", "unknown_contact", "leave it out: it comes from your key"))
+        if found:
+            raise errors.invalid(found)
+        return caller.actor.client_id, caller.actor.id
+    if body.client_id is None:
+        raise errors.invalid([FieldError("/client_id", "missing", "say for which client")])
+    return body.client_id, body.contact_id
+
+
+async def judge(
+    held: Runtime, body: RequestShape, description: str | None, client_id: UUID, contact_id: UUID | None, at: datetime
+) -> Decision:
+    """Fetch what a request is judged by, and judge it at an instant.
+
+    Raises:
+        Problem: 422 where the client or the contact isn't there.
+        NoPolicyInForceError: no policy version is in force at the instant.
+    """
+    terms = await held.book.in_force(at)
+    coverage = await clients.coverage(held.pool, client_id, contact_id)
+    if coverage is None:
+        raise errors.invalid([await _unknown(held, client_id)])
+    return eligibility.check(Facts(asked(body, description), coverage.agreements, coverage.contact), terms, at)
+
+
+async def _unknown(held: Runtime, client_id: UUID) -> FieldError:
+    if await clients.organisations.get(held.pool, client_id, None):
+        return FieldError("/contact_id", "unknown_contact", "name a contact of this client")
+    return FieldError("/client_id", "unknown_client", "name a client that is known here")
+
+
+def asked(body: RequestShape, description: str | None) -> eligibility.Request:
+    """Return a body as the domain's request."""
+    return eligibility.Request(
+        channel=body.channel,
+        category=body.category,
+        priority=body.requested_priority,
+        asset_id=body.asset_id,
+        service=body.service,
+        description=description,
+        details=Details(**body.details.model_dump()) if body.details else None,
+        outage_statement=body.outage_statement,
+    )
+
+
+def stored(
+    decision: Decision,
+    caller: Caller,
+    client_id: UUID,
+    contact_id: UUID | None,
+    written: dict[str, Any],
+    now: datetime,
+    *,
+    attempt: bool,
+) -> Check:
+    """Return the row that keeps a decision with all that was asked."""
+    shape = decision_shape(decision, None, client_id, now)
+    return Check(
+        client_id=client_id,
+        id=ids.new_id(),
+        contact_id=contact_id,
+        outcome=decision.outcome,
+        policy_version=decision.policy_version,
+        as_of=decision.as_of,
+        created_at=now,
+        created_by_role=caller.role,
+        created_by_id=caller.actor.id,
+        request=written,
+        decision=shape.model_dump(mode="json", include={"findings", "alternatives", "handling", "clocks"}),
+        ticket_attempt=attempt,
+    )
+
+
+def decision_shape(decision: Decision, check_id: UUID | None, client_id: UUID, now: datetime) -> DecisionShape:
+    """Write a decision."""
+    return DecisionShape(
+        id=check_id,
+        client_id=client_id,
+        outcome=decision.outcome,
+        policy_version=decision.policy_version,
+        as_of=decision.as_of,
+        created_at=now,
+        findings=[finding_shape(finding) for finding in decision.findings],
+        alternatives=[
+            AlternativeShape(kind=other.kind, message=other.message, url=other.url, available_from=other.available_from)
+            for other in decision.alternatives
+        ],
+        handling=HandlingShape(mode=decision.handling.mode, starts_at=decision.handling.starts_at)
+        if decision.handling
+        else None,
+        clocks=[
+            ExpectedClockShape(clock=clock.clock, kind=clock.kind, due_at=clock.due_at) for clock in decision.clocks
+        ],
+    )
+
+
+def finding_shape(finding: Finding) -> FindingShape:
+    """Write a finding with its clause."""
+    return FindingShape(
+        code=finding.code,
+        severity=finding.severity,
+        clause=ClauseShape(id=finding.clause.id, title=finding.clause.title, text=finding.clause.text),
+        message=finding.message,
+        facts=dict(finding.facts),
+    )
+
+
+def _stored_shape(check: Check) -> StoredCheckShape:
+    return StoredCheckShape(
+        id=check.id,
+        client_id=check.client_id,
+        contact_id=check.contact_id,
+        outcome=check.outcome,
+        policy_version=check.policy_version,
+        as_of=check.as_of,
+        created_at=check.created_at,
+        ticket_attempt=check.ticket_attempt,
+        request=dict(check.request),
+        **check.decision,
+    )

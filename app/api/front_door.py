@@ -1,0 +1,212 @@
+"""The one front door: request ids for every answer, and strict JSON for every body."""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import errors
+from app.api.errors import Problem
+from app.domain.errors import FieldError
+
+LARGEST_BODY: Final = 256 * 1024
+DEEPEST: Final = 20
+LARGEST_INTEGER: Final = 2**63 - 1
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class RequestId:
+    """Gives every request an id, the caller's own where it is a fit one, and every answer its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap the application."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an HTTP request on with its id."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        wished = Headers(scope=scope).get("x-request-id", "")
+        request_id = wished if REQUEST_ID.fullmatch(wished) else secrets.token_hex(16)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        except Exception as error:
+            if started:
+                raise
+            response = await errors.on_bug(Request(scope), error)
+            await response(scope, receive, answer)
+
+
+class StrictRequest(Request):
+    """A request whose body is small, UTF-8 and unambiguous JSON, or refused."""
+
+    async def body(self) -> bytes:
+        """Read the body, and no more of it than is allowed.
+
+        Raises:
+            Problem: it is too large, or encoded.
+        """
+        if not hasattr(self, "_body"):
+            if self.headers.get("content-encoding", "identity") != "identity":
+                raise Problem("unsupported_media_type", "Send the body without a Content-Encoding.")
+            chunks, size = [], 0
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > LARGEST_BODY:
+                    raise Problem("body_too_large", f"Send at most {LARGEST_BODY} bytes.")
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
+
+    async def json(self) -> Any:  # noqa: ANN401  # JSON
+        """Read the body as JSON.
+
+        Raises:
+            Problem: it isn't UTF-8 or JSON, repeats a key, is nested too deeply, or holds what no field may.
+        """
+        raw = await self.body()
+        try:
+            value = json.loads(
+                raw.decode("utf-8"),
+                object_pairs_hook=_unique,
+                parse_constant=_no_constant,
+                parse_float=_finite,
+                parse_int=_bounded,
+            )
+        except UnicodeDecodeError:
+            raise Problem("malformed_body", "Encode the body in UTF-8.") from None
+        except RecursionError:
+            raise Problem("malformed_body", f"Nest the body at most {DEEPEST} levels deep.") from None
+        except ValueError as error:
+            raise Problem("malformed_body", _why(error)) from None
+        found: list[FieldError] = []
+        _inspect(value, "", 0, found)
+        if found:
+            raise errors.invalid(found)
+        return value
+
+
+class Route(APIRoute):
+    """A route that reads strict requests and knows all of its query parameters."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the framework's handler."""
+        handle = super().get_route_handler()
+        known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
+        takes_body = self.body_field is not None
+
+        async def strict(request: Request) -> Response:
+            _check_query(request, known)
+            strict_request = StrictRequest(request.scope, request.receive)
+            if takes_body and await strict_request.body():
+                _check_media_type(request)
+            return await handle(strict_request)
+
+        return strict
+
+
+def _check_query(request: Request, known: set[str]) -> None:
+    given = [name for name, _ in request.query_params.multi_items()]
+    found = [_query_error(name, "unknown_parameter", "this parameter is not known here") for name in set(given) - known]
+    found += [
+        _query_error(name, "repeated_parameter", "give this parameter once")
+        for name in known.intersection(given)
+        if given.count(name) > 1
+    ]
+    found += [
+        _query_error(name, "forbidden_character", "a value may not hold NUL")
+        for name, value in request.query_params.items()
+        if "\0" in value
+    ]
+    if found:
+        raise errors.invalid(found)
+
+
+def _query_error(name: str, code: str, message: str) -> FieldError:
+    return FieldError("/query/" + _step(name), code, message)
+
+
+def _check_media_type(request: Request) -> None:
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if media_type.strip().lower() != "application/json" or charset not in {"", "utf-8"}:
+        raise Problem("unsupported_media_type", "Send the body as application/json in UTF-8.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _MalformedError("Give each key of an object once.")
+    return found
+
+
+def _no_constant(_name: str) -> None:
+    raise _MalformedError("NaN and Infinity are not JSON; leave them out.")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in {float("inf"), float("-inf")}:
+        raise _MalformedError("A number is too large.")
+    return value
+
+
+def _bounded(text: str) -> int:
+    if len(text) > len(str(LARGEST_INTEGER)) + 1 or abs(int(text)) > LARGEST_INTEGER:
+        raise _MalformedError("A number is too large.")
+    return int(text)
+
+
+class _MalformedError(ValueError):
+    """JSON that the standard reader would take, and we don't."""
+
+
+def _why(error: ValueError) -> str:
+    return str(error) if isinstance(error, _MalformedError) else "Send one well-formed JSON value."
+
+
+def _inspect(value: object, pointer: str, depth: int, found: list[FieldError]) -> None:
+    """Note NUL, lone surrogates and too deep nesting, wherever they are."""
+    if depth > DEEPEST:
+        raise Problem("malformed_body", f"Nest the body at most {DEEPEST} levels deep.")
+    if isinstance(value, str):
+        if "\0" in value or SURROGATE.search(value):
+            found.append(
+                FieldError(pointer, "forbidden_character", "a text may not hold NUL or half of a surrogate pair")
+            )
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _inspect(name, f"{pointer}/{_step(name)}", depth + 1, found)
+            _inspect(item, f"{pointer}/{_step(name)}", depth + 1, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _inspect(item, f"{pointer}/{index}", depth + 1, found)
+
+
+def _step(name: str) -> str:
+    return name[:64].encode("ascii", "replace").decode().replace("\0", "?").replace("~", "~0").replace("/", "~1")

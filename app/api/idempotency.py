@@ -1,0 +1,101 @@
+"""A request sent twice with one Idempotency-Key has one effect and one answer."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, TypeAlias, TypeVar
+
+from fastapi import Depends, Header, Request
+
+from app.api.deps import AnyCaller, Held, Now, Runtime
+from app.api.errors import Problem, Replayed
+from app.db import idempotency
+from app.db.idempotency import Answer
+from app.db.statements import ConstraintError, LockTimeoutError
+
+T = TypeVar("T")
+TAKEN: Final = "pk_idempotency_keys"
+KEPT_HEADERS: Final = ("Location", "ETag", "Content-Type")
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """One request under its key, if it came with one."""
+
+    request: Request
+    held: Runtime
+    principal: str
+    operation: str
+    key: str | None
+    digest: bytes
+    now: datetime
+
+    def answer(self, status: int, headers: dict[str, str], body: bytes) -> Answer | None:
+        """Return the answer to keep with the write, or None where the request has no key."""
+        if self.key is None:
+            return None
+        kept = {name: value for name, value in headers.items() if name in KEPT_HEADERS}
+        return Answer(self.principal, self.operation, self.key, self.digest, status, kept, body, self.now)
+
+    async def replay(self) -> None:
+        """Give the answer kept under the key, if there is one.
+
+        Raises:
+            Replayed: with that answer.
+            Problem: 422 where the key was used for another body.
+        """
+        if self.key is None:
+            return
+        found = await idempotency.get(self.held.pool, self.principal, self.operation, self.key)
+        if found is None:
+            return
+        if found.digest != self.digest:
+            detail = "This Idempotency-Key was sent with another body; use a new key for a new request."
+            raise Problem("idempotency_key_reused", detail)
+        raise Replayed(found.status, found.headers, found.body)
+
+    async def write(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Run the write that keeps the answer; where a twin was first, give the twin's answer.
+
+        Raises:
+            Replayed: the twin's answer.
+            Problem: 409 while a twin is still under way.
+        """
+        try:
+            return await write()
+        except ConstraintError as error:
+            if error.name == TAKEN:
+                await self.replay()
+            raise
+        except LockTimeoutError:
+            if self.key is None:
+                raise
+            detail = "Wait for the first request, or ask for its answer again in a second."
+            raise Problem("idempotency_key_in_use", detail, headers={"Retry-After": "1"}) from None
+
+
+async def once(
+    request: Request,
+    held: Held,
+    caller: AnyCaller,
+    now: Now,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            pattern="^[!-~]+$",
+            description="Sent again with the same body, it brings the first answer again, for 24 hours.",
+        ),
+    ] = None,
+) -> Once:
+    """Read the key of a request, and give the answer kept under it."""
+    digest = hashlib.sha256(str(request.url.query).encode() + b"\n" + await request.body()).digest()
+    operation = f"{request.method} {request.url.path}"[:1024]
+    found = Once(request, held, caller.principal, operation, idempotency_key, digest, now)
+    await found.replay()
+    return found
+
+
+OnceOnly: TypeAlias = Annotated[Once, Depends(once)]

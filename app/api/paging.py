@@ -1,0 +1,74 @@
+"""Keyset paging: cursors that only this service can make, and that fit only the list they came from."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+from fastapi import Query, Request
+from pydantic import BaseModel
+
+from app.api.errors import Problem
+
+Item = TypeVar("Item")
+SEAL_BYTES: Final = 16
+
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=200, description="How many items a page has at most.")]
+Cursor: TypeAlias = Annotated[
+    str | None, Query(min_length=1, max_length=1024, description="next_cursor of the page before.")
+]
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list; `next_cursor` is null on the last."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+def read(request: Request, secret: bytes, cursor: str | None) -> list[Any] | None:
+    """Return where the page before ended.
+
+    Raises:
+        Problem: 422 where the cursor isn't one of this list with these filters.
+    """
+    if cursor is None:
+        return None
+    try:
+        sealed = base64.urlsafe_b64decode(cursor.encode("ascii"))
+    except (binascii.Error, ValueError):
+        raise _invalid() from None
+    seal, text = sealed[:SEAL_BYTES], sealed[SEAL_BYTES:]
+    if not hmac.compare_digest(seal, _seal(request, secret, text)):
+        raise _invalid()
+    place: list[Any] = json.loads(text)
+    return place
+
+
+def next_page(request: Request, secret: bytes, place: Sequence[Any] | None) -> tuple[str | None, dict[str, str]]:
+    """Return the cursor for what comes after `place`, and the Link header that leads there."""
+    if place is None:
+        return None, {}
+    text = json.dumps(list(place), default=str).encode()
+    cursor = base64.urlsafe_b64encode(_seal(request, secret, text) + text).decode()
+    query = urlencode([*_filters(request), ("cursor", cursor)])
+    return cursor, {"Link": f'<{request.url.path}?{query}>; rel="next"'}
+
+
+def _filters(request: Request) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+
+
+def _seal(request: Request, secret: bytes, text: bytes) -> bytes:
+    """Bind a place to the list and its filters; the limit may change between pages."""
+    filters = sorted(pair for pair in _filters(request) if pair[0] != "limit")
+    bound = json.dumps([request.url.path, filters]).encode() + text
+    return hmac.new(secret, bound, hashlib.sha256).digest()[:SEAL_BYTES]
+
+
+def _invalid() -> Problem:
+    return Problem("invalid_cursor", "Start again without a cursor, or use next_cursor with the same filters.")

@@ -1,0 +1,114 @@
+"""The JSON shapes that several resources share, and how an answer is written."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from starlette.responses import Response
+
+from app.domain.calendar import FIRST_INSTANT, LAST_INSTANT, SegmentKind
+from app.domain.events import rfc3339
+
+RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+CONTROLS: Final = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]")
+ONE_LINE: Final = re.compile("[\u0000-\u001f\u007f-\u009f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def _instant(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not RFC3339.fullmatch(value):
+        raise ValueError("write an instant as RFC 3339 with an offset, such as 2026-01-05T10:00:00+08:00")
+    try:
+        at = datetime.fromisoformat(value.upper())
+        in_range = FIRST_INSTANT <= at <= LAST_INSTANT
+    except (ValueError, OverflowError):
+        raise ValueError("this date or time does not exist") from None
+    if not in_range:
+        raise ValueError("give an instant between 2000-01-01 and 2100-01-01 UTC")
+    return at
+
+
+def _prose(text: str) -> str:
+    if CONTROLS.search(text):
+        raise ValueError("a text may hold no control characters other than tabs and line ends")
+    if not text.strip():
+        raise ValueError("write something")
+    return text
+
+
+def _line(text: str) -> str:
+    if ONE_LINE.search(text):
+        raise ValueError("a line may hold no line ends, control or direction characters")
+    return _prose(text)
+
+
+Instant: TypeAlias = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""RFC 3339 with an offset in, UTC with Z out."""
+
+Line: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+Prose: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_prose)]
+ShortProse: TypeAlias = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_prose)]
+ExternalId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+Flag: TypeAlias = Annotated[bool, Field(strict=True)]
+Number: TypeAlias = Annotated[int, Field(strict=True)]
+
+
+class Given(BaseModel):
+    """A body that comes in: fields that aren't known are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Told(BaseModel):
+    """A body that goes out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClauseShape(Told):
+    """A clause of the policy version in force."""
+
+    id: str
+    title: str
+    text: str
+
+
+class SegmentShape(Told):
+    """One stretch of a trace; `total_seconds` is the running sum at its end."""
+
+    from_: Annotated[Instant, Field(alias="from")]
+    to: Instant
+    kind: SegmentKind
+    reason: str | None
+    counted_seconds: Annotated[float, Field(json_schema_extra={"multipleOf": 0.000001})]
+    total_seconds: float
+
+    model_config = ConfigDict(extra="forbid", validate_by_name=True, serialize_by_alias=True)
+
+
+class ActorShape(Told):
+    """Who did something: a role, and the person where it was one."""
+
+    role: str
+    id: UUID | None
+
+
+def answer(body: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Write a body as the answer, once."""
+    return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")
+
+
+def etag(version: int) -> str:
+    """Return the entity tag of a version."""
+    return f'"{version}"'
+
+
+JsonObject: TypeAlias = dict[str, Any]

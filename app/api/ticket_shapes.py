@@ -1,0 +1,332 @@
+"""How tickets, their clocks, acts and messages look as JSON."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from app.api.eligibility import DetailsShape, FindingShape
+from app.api.shapes import ActorShape, Instant, JsonObject, SegmentShape, Told
+from app.db.tickets import Item
+from app.domain import ticket as tickets
+from app.domain.calendar import NO_TIME, Base, BusinessCalendar, Segment
+from app.domain.clocks import SECOND, ClockState, Cycle, EndReason
+from app.domain.events import Actor, Event, EventKind, rfc3339
+from app.domain.policy import Category, Channel, Clock, Kind, Priority, Terms
+from app.domain.ticket import ActName, Complexity, PrioritySource, Status, Ticket
+
+
+class ClockShape(Told):
+    """One run of a promise at the answer's `as_of`; for a countdown show `due_at` minus `as_of`."""
+
+    clock: Clock
+    cycle: int
+    kind: Kind
+    clause: str
+    state: ClockState
+    target_seconds: int
+    base: Base
+    started_at: Instant
+    due_at: Instant | None
+    remaining_seconds: Annotated[int, Field(description="In the clock's own base, rounded up, never below 0.")]
+    counting_now: bool
+    next_change_at: Instant | None
+    met_at: Instant | None
+    broken_at: Instant | None
+    detected_at: Instant | None
+    ended_at: Instant | None
+    end_reason: EndReason | None
+
+
+class TracedClockShape(ClockShape):
+    """A run of a promise with the explanation of its due date; `fingerprint` names the calendar's exact content."""
+
+    trace: list[SegmentShape]
+    fingerprint: str
+
+
+class ClocksShape(Told):
+    """Every run of every promise on a ticket."""
+
+    as_of: Instant
+    timezone: str
+    tzdata: str
+    clocks: list[TracedClockShape]
+
+
+class TicketShape(Told):
+    """A ticket at an instant."""
+
+    id: UUID
+    ref: str
+    client_id: UUID
+    contact_id: UUID
+    status: Status
+    priority: Priority
+    requested_priority: Priority
+    priority_source: PrioritySource
+    complexity: Complexity
+    level: int
+    emergency: bool
+    channel: Channel
+    category: Category
+    subject: str
+    description: str
+    details: DetailsShape
+    outage_statement: str | None
+    asset_id: str | None
+    service: str | None
+    follow_up_of: UUID | None
+    eligibility_check_id: UUID | None
+    answered: bool
+    late_logged: bool
+    received_at: Instant
+    created_at: Instant
+    updated_at: Instant
+    acknowledged_at: Instant | None
+    policy_version: int
+    as_of: Instant
+    warnings: list[FindingShape]
+    clocks: list[ClockShape]
+    allowed_acts: list[ActName]
+    version: int
+
+
+class TicketItemShape(Told):
+    """A ticket as a page shows it."""
+
+    id: UUID
+    ref: str
+    client_id: UUID
+    contact_id: UUID
+    status: Status
+    priority: Priority
+    requested_priority: Priority
+    priority_source: PrioritySource
+    complexity: Complexity
+    level: int
+    emergency: bool
+    channel: Channel
+    category: Category
+    subject: str
+    received_at: Instant
+    created_at: Instant
+    updated_at: Instant
+    policy_version: int
+    next_clock: Clock | None
+    next_due_at: Instant | None
+    broken: bool
+    version: int
+
+
+class ForbiddenActShape(Told):
+    """An act that isn't open to the caller now, and why."""
+
+    act: ActName
+    code: str
+    reason: str
+
+
+class ActsShape(Told):
+    """What the caller may do with the ticket now: the buttons of the portal."""
+
+    as_of: Instant
+    allowed: list[ActName]
+    forbidden: list[ForbiddenActShape]
+
+
+class EventShape(Told):
+    """One thing that happened; `number` orders a ticket's events from 1."""
+
+    number: int
+    kind: EventKind
+    at: Instant
+    actor: ActorShape
+    data: JsonObject
+    internal: bool
+    audience: list[str]
+
+
+class MessageShape(Told):
+    """Something said on a ticket; internal ones are the house's own."""
+
+    id: UUID
+    visibility: Annotated[str, Field(pattern="^(public|internal)$")]
+    author: ActorShape
+    text: str
+    at: Instant
+
+
+def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) -> TicketShape:
+    """Write a ticket with its clocks and what the viewer may do."""
+    return TicketShape(
+        id=found.id,
+        ref=found.ref,
+        client_id=found.client_id,
+        contact_id=found.contact_id,
+        status=found.status,
+        priority=found.priority,
+        requested_priority=found.requested_priority,
+        priority_source=found.priority_source,
+        complexity=found.complexity,
+        level=found.level,
+        emergency=found.emergency,
+        channel=found.channel,
+        category=found.category,
+        subject=found.subject,
+        description=found.description,
+        details=DetailsShape(since=found.details.since, where=found.details.where, impact=found.details.impact),
+        outage_statement=found.outage_statement,
+        asset_id=found.asset_id,
+        service=found.service,
+        follow_up_of=found.follow_up_of,
+        eligibility_check_id=found.eligibility_check_id,
+        answered=found.answered,
+        late_logged=found.late_logged,
+        received_at=found.received_at,
+        created_at=found.created_at,
+        updated_at=found.last_event_at,
+        acknowledged_at=found.acknowledged_at,
+        policy_version=found.policy_version,
+        as_of=as_of,
+        warnings=[FindingShape(**warning) for warning in found.warnings],
+        clocks=[clock_shape(cycle, terms.calendar, as_of) for cycle in found.cycles],
+        allowed_acts=list(tickets.allowed(found, viewer)),
+        version=found.version,
+    )
+
+
+def item_shape(found: Item) -> TicketItemShape:
+    """Write a ticket of a page."""
+    return TicketItemShape(
+        id=found.id,
+        ref=found.ref,
+        client_id=found.client_id,
+        contact_id=found.contact_id,
+        status=found.status,
+        priority=found.priority,
+        requested_priority=found.requested_priority,
+        priority_source=found.priority_source,
+        complexity=found.complexity,
+        level=found.level,
+        emergency=found.emergency,
+        channel=found.channel,
+        category=found.category,
+        subject=found.subject,
+        received_at=found.received_at,
+        created_at=found.created_at,
+        updated_at=found.last_event_at,
+        policy_version=found.policy_version,
+        next_clock=found.next_clock,
+        next_due_at=found.next_due_at,
+        broken=found.broken,
+        version=found.version,
+    )
+
+
+def clock_shape(cycle: Cycle, calendar: BusinessCalendar, as_of: datetime) -> ClockShape:
+    """Write a cycle as it is at an instant."""
+    remaining = cycle.remaining(as_of, calendar)
+    return ClockShape(
+        clock=cycle.clock,
+        cycle=cycle.number,
+        kind=cycle.kind,
+        clause=cycle.clause,
+        state=cycle.state(as_of),
+        target_seconds=cycle.target // SECOND,
+        base=cycle.base,
+        started_at=cycle.started_at,
+        due_at=cycle.due_at,
+        remaining_seconds=-(-remaining // SECOND),
+        counting_now=cycle.counting(as_of, calendar),
+        next_change_at=cycle.next_change_at(as_of, calendar),
+        met_at=cycle.met_at,
+        broken_at=cycle.broken_at(as_of),
+        detected_at=cycle.detected_at,
+        ended_at=cycle.ended_at,
+        end_reason=cycle.end_reason,
+    )
+
+
+def clocks_shape(found: Ticket, terms: Terms, as_of: datetime) -> ClocksShape:
+    """Write all cycles of a ticket, each with its trace."""
+    calendar = terms.calendar
+    return ClocksShape(
+        as_of=as_of,
+        timezone=calendar.timezone,
+        tzdata=calendar.tzdata,
+        clocks=[
+            TracedClockShape(
+                **clock_shape(cycle, calendar, as_of).model_dump(),
+                trace=trace_shape(cycle.trace(calendar)),
+                fingerprint=calendar.fingerprint,
+            )
+            for cycle in found.cycles
+        ],
+    )
+
+
+def trace_shape(trace: Sequence[Segment]) -> list[SegmentShape]:
+    """Write the segments of a trace."""
+    return [
+        SegmentShape(
+            from_=segment.start,
+            to=segment.end,
+            kind=segment.kind,
+            reason=segment.reason,
+            counted_seconds=_seconds(segment.counted),
+            total_seconds=_seconds(segment.total),
+        )
+        for segment in trace
+    ]
+
+
+def _seconds(amount: timedelta) -> float:
+    return 0 if amount == NO_TIME else amount / SECOND
+
+
+def acts_shape(found: Ticket, viewer: Actor, as_of: datetime) -> ActsShape:
+    """Write what the viewer may do, and why not the rest."""
+    return ActsShape(
+        as_of=as_of,
+        allowed=list(tickets.allowed(found, viewer)),
+        forbidden=[
+            ForbiddenActShape(act=refusal.act, code=refusal.code, reason=refusal.reason)
+            for refusal in tickets.forbidden(found, viewer)
+        ],
+    )
+
+
+def event_shape(event: Event) -> EventShape:
+    """Write an event."""
+    return EventShape(
+        number=event.number,
+        kind=event.kind,
+        at=event.at,
+        actor=_actor(event.actor),
+        data=dict(event.data),
+        internal=event.internal,
+        audience=list(event.audience),
+    )
+
+
+def message_shape(event: Event) -> MessageShape:
+    """Write the message that an event carries."""
+    return MessageShape(
+        id=UUID(event.data["message_id"]),
+        visibility="internal" if event.internal else "public",
+        author=_actor(event.actor),
+        text=event.data["text"],
+        at=event.at,
+    )
+
+
+def _actor(actor: Actor) -> ActorShape:
+    return ActorShape(role=actor.role, id=actor.id)
+
+
+def year_of(at: datetime) -> str:
+    """Return the year that a ref carries."""
+    return rfc3339(at)[:4]

@@ -1,0 +1,54 @@
+"""The log of what happened to tickets: written only together with them, never changed."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ClauseElement, and_, func, literal_column, select, type_coerce
+
+from app.db.statements import many
+from app.db.tables import Shaped, events
+from app.domain.events import Actor, Event, Role
+
+
+def _read_actor(found: dict[str, Any]) -> Actor:
+    ids = (found[name] and UUID(found[name]) for name in ("id", "client_id"))
+    return Actor(Role(found["role"]), *ids)
+
+
+@many(Event)
+def of_ticket(
+    ticket_id: UUID,
+    after: int,
+    kinds: Sequence[str] | None,
+    internal: bool | None,  # noqa: FBT001  # a filter, always given by its name
+    most: int,
+) -> ClauseElement:
+    """List a ticket's events after a number, in their order; `internal` None lists all of them."""
+    table = events.c
+    actor = func.jsonb_build_object(
+        literal_column("'role'"),
+        table.actor_role,
+        literal_column("'id'"),
+        table.actor_id,
+        literal_column("'client_id'"),
+        table.actor_client_id,
+    )
+    query = (
+        select(
+            table.kind,
+            table.at,
+            type_coerce(actor, Shaped(_read_actor)).label("actor"),
+            table.data,
+            table.internal,
+            type_coerce(table.audience, Shaped(tuple)).label("audience"),
+            table.number,
+            table.version,
+        )
+        .where(and_(table.ticket_id == ticket_id, table.number > after))
+        .order_by(table.number)
+        .limit(most)
+    )
+    if kinds is not None:
+        query = query.where(table.kind == func.any(kinds))
+    return query if internal is None else query.where(table.internal == internal)

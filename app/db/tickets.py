@@ -1,0 +1,308 @@
+"""Tickets and their clock cycles: rows that are the fold of events, written together with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import (
+    CTE,
+    ClauseElement,
+    Column,
+    Integer,
+    Select,
+    and_,
+    func,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.db.idempotency import Answer, together
+from app.db.register import After
+from app.db.statements import Narrowing, effect, many, one, scalar
+from app.db.tables import Shaped, clock_cycles, events, ticket_refs, tickets
+from app.domain import clocks
+from app.domain.clocks import Cycle
+from app.domain.events import Event, Json, rfc3339
+from app.domain.policy import Category, Channel, Clock, Priority
+from app.domain.ticket import Complexity, Details, PrioritySource, Status, Ticket
+
+Kept: TypeAlias = Sequence[Mapping[str, Any]]
+"""Rows of another table that are written with a ticket, as JSON objects with its column names."""
+
+MUTABLE: Final = (
+    "priority",
+    "priority_source",
+    "complexity",
+    "level",
+    "status",
+    "emergency",
+    "last_event_at",
+    "acknowledged_at",
+    "last_number",
+    "version",
+)
+"""The columns that acts change; everything else of a ticket stays as it was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope(Narrowing):
+    """Whose tickets are looked at: everybody's, one client's, or one contact's."""
+
+    client_id: UUID | None = None
+    contact_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters(Narrowing):
+    """What narrows a page of tickets; None narrows nothing."""
+
+    status: Sequence[str] | None = None
+    priority: Sequence[str] | None = None
+    complexity: Sequence[str] | None = None
+    channel: Sequence[str] | None = None
+    level: int | None = None
+    client_id: UUID | None = None
+    emergency: bool | None = None
+    broken: bool | None = None
+    due_before: datetime | None = None
+    updated_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A ticket as a page shows it."""
+
+    id: UUID
+    client_id: UUID
+    contact_id: UUID
+    ref: str
+    channel: Channel
+    category: Category
+    subject: str
+    requested_priority: Priority
+    priority: Priority
+    priority_source: PrioritySource
+    complexity: Complexity
+    level: int
+    status: Status
+    emergency: bool
+    policy_version: int
+    received_at: datetime
+    created_at: datetime
+    last_event_at: datetime
+    version: int
+    next_clock: Clock | None
+    next_due_at: datetime | None
+    broken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is written with a ticket: its cycles as they are now, what happened, when time acts next."""
+
+    cycles: Kept
+    happened: Kept
+    next_at: datetime | None
+
+
+def story(ticket: Ticket, happened: Sequence[Event], next_at: datetime | None) -> Story:
+    """Return what goes with the ticket that these events led to."""
+    return Story([clocks.to_json(cycle) for cycle in ticket.cycles], [_event(event) for event in happened], next_at)
+
+
+def _event(event: Event) -> dict[str, Json]:
+    return {
+        "number": event.number,
+        "version": event.version,
+        "kind": event.kind,
+        "at": rfc3339(event.at),
+        "actor_role": event.actor.role,
+        "actor_id": str(event.actor.id) if event.actor.id else None,
+        "actor_client_id": str(event.actor.client_id) if event.actor.client_id else None,
+        "data": event.data,
+        "internal": event.internal,
+        "audience": event.audience,
+    }
+
+
+def _read_cycles(found: list[dict[str, Any]]) -> tuple[Cycle, ...]:
+    return tuple(clocks.from_json(cycle) for cycle in found)
+
+
+def _of_cycle(columns: Any) -> list[Column[Any]]:  # noqa: ANN401  # a collection of columns
+    return [column for column in columns if column.name not in {"client_id", "ticket_id"}]
+
+
+def _cycles() -> ClauseElement:
+    """Return a ticket's cycles as one value, in the order in which they started."""
+    table = clock_cycles.c
+    parts: list[Any] = []
+    for column in _of_cycle(table):
+        parts += [literal_column(f"'{column.name}'"), column]
+    document = func.jsonb_build_object(*parts)
+    ordered = func.jsonb_agg(aggregate_order_by(document, table.started_at, table.clock, table.cycle))
+    found = (
+        select(func.coalesce(ordered, literal_column("'[]'::jsonb")))
+        .where(and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id))
+        .correlate(tickets)
+        .scalar_subquery()
+    )
+    return type_coerce(found, Shaped(_read_cycles))
+
+
+def _columns() -> list[Any]:
+    """Return what a ticket is read from, in the order of its fields."""
+    special: dict[str, Any] = {
+        "details": type_coerce(tickets.c.details, Shaped(lambda found: Details(**found))).label("details"),
+        "warnings": type_coerce(tickets.c.warnings, Shaped(tuple)).label("warnings"),
+        "cycles": _cycles().label("cycles"),  # type: ignore[attr-defined]  # a coerced subquery has a label
+    }
+    return [special.get(field.name, tickets.c.get(field.name)) for field in fields(Ticket)]
+
+
+def _scoped(query: Select[Any], scope: Scope) -> Select[Any]:
+    if scope.client_id is not None:
+        query = query.where(tickets.c.client_id == scope.client_id)
+    if scope.contact_id is not None:
+        query = query.where(tickets.c.contact_id == scope.contact_id)
+    return query
+
+
+@one(Ticket)
+def get(id: UUID | None, ref: str | None, scope: Scope) -> ClauseElement:  # noqa: A002  # the column's name
+    """Find a ticket by its id or its ref, among those in scope."""
+    query = _scoped(select(*_columns()), scope)
+    if id is not None:
+        return query.where(tickets.c.id == id)
+    return query.where(tickets.c.ref == ref)
+
+
+def _next_due(now: datetime) -> Any:  # noqa: ANN401  # a lateral subquery with two columns
+    """Return the running promise of a ticket that falls due next."""
+    table = clock_cycles.c
+    own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
+    query = select(table.clock, table.due_at).where(own, table.ended_at.is_(None), table.due_at >= now)
+    return query.order_by(table.due_at).limit(literal_column("1")).lateral("next_due")
+
+
+def _broken(now: datetime) -> Any:  # noqa: ANN401  # a condition
+    """Tell whether a promise of a ticket is broken by now."""
+    table = clock_cycles.c
+    own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
+    ended = func.least(func.coalesce(table.ended_at, now), now)
+    return select(literal_column("1")).where(own, table.due_at < ended).correlate(tickets).exists()
+
+
+def _filtered(query: Select[Any], filters: Filters, now: datetime) -> Select[Any]:
+    for name in ("status", "priority", "complexity", "channel"):
+        if (values := getattr(filters, name)) is not None:
+            query = query.where(tickets.c[name] == func.any(values))
+    for name in ("level", "client_id", "emergency"):
+        if (value := getattr(filters, name)) is not None:
+            query = query.where(tickets.c[name] == value)
+    if filters.updated_since is not None:
+        query = query.where(tickets.c.last_event_at >= filters.updated_since)
+    if filters.broken is not None:
+        query = query.where(_broken(now) == filters.broken)
+    if filters.due_before is not None:
+        table = clock_cycles.c
+        own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
+        due: Select[Any] = select(literal_column("1")).where(
+            own, table.ended_at.is_(None), table.due_at < filters.due_before
+        )
+        query = query.where(due.correlate(tickets).exists())
+    return query
+
+
+@many(Item)
+def page(filters: Filters, scope: Scope, after: After | None, most: int, now: datetime) -> ClauseElement:
+    """List tickets, the newest first, after the one at which the page before ended."""
+    following = _next_due(now)
+    special: dict[str, Any] = {
+        "next_clock": following.c.clock.label("next_clock"),
+        "next_due_at": following.c.due_at.label("next_due_at"),
+        "broken": _broken(now).label("broken"),
+    }
+    columns = [special[field.name] if field.name in special else tickets.c[field.name] for field in fields(Item)]
+    key = (tickets.c.created_at, tickets.c.id)
+    query = select(*columns).outerjoin_from(tickets, following, literal_column("true"))
+    query = _filtered(_scoped(query, scope), filters, now).order_by(*(column.desc() for column in key)).limit(most)
+    if after is not None:
+        query = query.where(tuple_(*key) < tuple_(after.created_at, after.id))
+    return query
+
+
+@many(Ticket)
+def lock_due(now: datetime, most: int) -> ClauseElement:
+    """Lock tickets for which time alone brings something, leaving those that another worker has."""
+    query = select(*_columns()).where(and_(tickets.c.next_at <= now, tickets.c.next_at.is_not(None)))
+    return query.order_by(tickets.c.next_at).limit(most).with_for_update(skip_locked=True, of=tickets)
+
+
+@scalar(int)
+def next_ref() -> ClauseElement:
+    """Draw the number of the next ref."""
+    return select(func.nextval(literal_column(f"'{ticket_refs.name}'")))
+
+
+def _key() -> tuple[Column[Any], Column[Any]]:
+    return tickets.c.client_id, tickets.c.id
+
+
+def _with_story(changed: CTE, story: Story, answer: Answer | None) -> Select[Any]:
+    """Write cycles, events and the answer exactly where the ticket itself was written."""
+    kept, logged = _kept_cycles(changed, story.cycles), _logged(changed, story.happened)
+    return together(changed, answer).add_cte(kept, logged)
+
+
+def _kept_cycles(changed: CTE, cycles: Kept) -> CTE:
+    own = _of_cycle(clock_cycles.c)
+    given = _records(cycles, own, "given")
+    source = select(changed.c.client_id, changed.c.id, *given.c).select_from(changed, given)
+    kept = upsert(clock_cycles).from_select(["client_id", "ticket_id", *(column.name for column in own)], source)
+    fresh = {name: kept.excluded[name] for name in ("due_at", "warned", "detected_at", "ended_at", "end_reason")}
+    return kept.on_conflict_do_update(index_elements=list(clock_cycles.primary_key.columns), set_=fresh).cte("cycles")
+
+
+def _logged(changed: CTE, happened: Kept) -> CTE:
+    own = [column for column in events.c if column.name not in {"position", "client_id", "ticket_id"}]
+    given = _records(happened, own, "happened")
+    source = select(changed.c.client_id, changed.c.id, *given.c).select_from(changed, given).order_by(given.c.number)
+    names = ["client_id", "ticket_id", *(column.name for column in own)]
+    return insert(events).from_select(names, source).cte("logged")
+
+
+def _records(rows: Kept, columns: Sequence[Column[Any]], name: str) -> Any:  # noqa: ANN401  # an alias with these columns
+    """Return a list of JSON objects as rows with the columns of a table."""
+    typed = [Column(column.name, column.type) for column in columns]
+    return func.jsonb_to_recordset(rows).table_valued(*typed).render_derived(name=name, with_types=True)
+
+
+@effect
+def add(ticket: Ticket, story: Story, answer: Answer | None) -> ClauseElement:
+    """Store a new ticket with its story and the answer, all or nothing.
+
+    Raises:
+        ConstraintError: the key of the answer is taken, or the eligibility check is used already.
+    """
+    values = {field.name: getattr(ticket, field.name) for field in fields(Ticket) if field.name != "cycles"}
+    added = insert(tickets).values(**values, next_at=story.next_at).returning(*_key()).cte("changed")
+    return _with_story(added, story, answer)
+
+
+@effect
+def save(ticket: Ticket, story: Story, answer: Answer | None) -> ClauseElement:
+    """Store a ticket's next version; no effect where the version before is no longer the stored one."""
+    before = ticket.version - literal_column("1", Integer)
+    same = and_(tickets.c.client_id == ticket.client_id, tickets.c.id == ticket.id, tickets.c.version == before)
+    values = {name: getattr(ticket, name) for name in MUTABLE}
+    changed = update(tickets).where(same).values(**values, next_at=story.next_at).returning(*_key()).cte("changed")
+    return _with_story(changed, story, answer)

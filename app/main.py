@@ -1,0 +1,118 @@
+"""Puts the application together: the only module that knows all others."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any, Final
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute, APIRouter
+from fastapi_offline import FastAPIOffline
+
+from app.api import calendars, description, directory, eligibility, policies, system, ticket_talk, tickets
+from app.api.deps import Allowed, Runtime, everybody
+from app.api.errors import HANDLERS
+from app.api.front_door import RequestId
+from app.db import pool as pools
+from app.db import upkeep
+from app.db.policies import Book
+from app.db.pool import Pool
+from app.settings import Settings
+from app.worker import sweep
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+# Routes are tried one by one: the busiest come first.
+ROUTERS: Final = (
+    tickets.router,
+    ticket_talk.router,
+    eligibility.router,
+    calendars.router,
+    policies.router,
+    directory.router,
+    system.router,
+)
+EXPOSED: Final = ("ETag", "Location", "Link", "X-Request-Id", "Idempotency-Replayed", "Retry-After")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application.
+
+    Raises:
+        UndeclaredOperationError: an operation doesn't say who may call it.
+    """
+    found = settings or Settings()
+    app: FastAPI = FastAPIOffline(redoc_url=None, lifespan=_lifespan(found), **description.ABOUT)
+    routers = (*ROUTERS, system.test_router) if found.test_clock else ROUTERS
+    require_declared(routers)
+    for router in routers:
+        app.include_router(router)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    if found.cors_origins:
+        origins = [origin.strip() for origin in found.cors_origins.split(",")]
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
+        )
+    app.add_middleware(RequestId)
+    app.openapi = description.of(app)  # type: ignore[method-assign]  # the documented way
+    return app
+
+
+class UndeclaredOperationError(Exception):
+    """An operation without a declaration of who may call it: nothing is open by oversight."""
+
+
+def require_declared(routers: tuple[APIRouter, ...]) -> None:
+    """See that each operation declares its roles, or that everybody may call it.
+
+    Raises:
+        UndeclaredOperationError: naming every operation that doesn't.
+    """
+    found = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    undeclared = [route.name for route in found if not _declared(route.dependant)]
+    if undeclared:
+        raise UndeclaredOperationError(f"say who may call {', '.join(undeclared)}")
+
+
+def _declared(dependant: Any) -> bool:  # noqa: ANN401  # the framework's own
+    return any(
+        isinstance(item.call, Allowed) or item.call is everybody or _declared(item) for item in dependant.dependencies
+    )
+
+
+def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework takes
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool = await pools.connect(settings.required_database_url, size=settings.pool_size)
+        try:
+            app.state.runtime = Runtime(
+                pool=pool,
+                book=Book(pool),
+                cursor_secret=await _secret(pool, "cursors"),
+                test_clock=settings.test_clock,
+                sweep=sweep.run,
+                head=schema_head(),
+            )
+            yield
+        finally:
+            await pool.close()
+
+    return lifespan
+
+
+async def _secret(pool: Pool, name: str) -> bytes:
+    """Read a secret that all processes on a database share, made by the first of them."""
+    await upkeep.add_secret(pool, name, token_bytes(32))
+    kept = await upkeep.secret(pool, name)
+    if kept is None:
+        raise RuntimeError(f"the secret {name} was not kept")
+    return kept.value
+
+
+def schema_head() -> str:
+    """Return the schema revision that this version of the code needs."""
+    return ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).get_current_head() or ""

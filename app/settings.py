@@ -1,0 +1,76 @@
+"""What the environment says, read once: every setting, its meaning, and which of them don't go together."""
+
+import ipaddress
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DRIVER: Final = "postgresql+asyncpg://"
+
+
+class Settings(BaseSettings):
+    """The settings of one process; the name of each is that of its environment variable."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    database_url: str | None = Field(None, description="Where PostgreSQL is; without it the embedded server is used.")
+    migration_database_url: str | None = Field(None, description="The same as the owner of the schema, for migrations.")
+    host: str = Field("127.0.0.1", description="The address to serve on.")
+    port: int = Field(8000, ge=1, le=65535, description="The port to serve on.")
+    state_dir: Path = Field(Path("var"), description="Where the development start keeps its state.")
+    environment: Literal["development", "production"] = Field("development", description="What this machine is for.")
+    test_clock: bool = Field(default=False, description="Serve the test clock and sweeps on demand: for tests only.")
+    cors_origins: str = Field("", description="Origins that browsers may call from, comma-separated.")
+    pool_size: int = Field(8, ge=1, le=100, description="Database connections of one API process.")
+    sweep_seconds: float = Field(1.0, gt=0, le=3600, description="How long the worker rests between sweeps.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
+
+    @field_validator("database_url", "migration_database_url")
+    @classmethod
+    def with_driver(cls, value: str | None) -> str | None:
+        """Take any usual way to write a PostgreSQL address."""
+        if not value:
+            return None
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+            raise ValueError("write it as postgresql://user:password@host:5432/database")
+        return DRIVER + rest
+
+    @model_validator(mode="after")
+    def safe(self) -> Self:
+        """Refuse combinations that would leave a door open, all of them at once."""
+        wrong = list(self.violations())
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def violations(self) -> list[str]:
+        """Return each unsafe combination as a sentence that says what to change."""
+        exposed = self.environment == "production" or not _loopback(self.host)
+        where = "in production" if self.environment == "production" else f"on {self.host}"
+        found = {
+            f"TEST_CLOCK may not be set {where}: unset it or serve on 127.0.0.1": self.test_clock,
+            f"DATABASE_URL has to be set {where}: the embedded database is for development": not self.database_url,
+            f"CORS_ORIGINS may not hold * {where}: name the portal's origin": "*" in self.cors_origins,
+        }
+        return [sentence for sentence, holds in found.items() if exposed and holds]
+
+    @property
+    def required_database_url(self) -> str:
+        """Return the database's address.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.database_url is None:
+            raise ValueError("set DATABASE_URL, or use `make run`, which brings a database")
+        return self.database_url
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,56 @@
+"""The worker: sweeps again and again, and goes on after whatever went wrong."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from app.db import idempotency, upkeep
+from app.db import pool as pools
+from app.db.policies import Book
+from app.db.pool import Pool
+from app.db.statements import DatabaseUnavailableError
+from app.worker import sweep
+
+log: Final = structlog.get_logger()
+KEYS_KEPT: Final = timedelta(hours=24)
+
+
+async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.Event) -> None:
+    """Sweep at every interval until told to stop."""
+    pool = await pools.connect(url, size=2)
+    book = Book(pool)
+    try:
+        while not stop.is_set():
+            await _once(pool, book, test_clock=test_clock)
+            await _pause(stop, interval)
+    finally:
+        await pool.close()
+
+
+async def _once(pool: Pool, book: Book, *, test_clock: bool) -> None:
+    try:
+        touched = await sweep.run(pool, book, await _now(pool, test_clock=test_clock))
+        real = datetime.now(UTC)
+        await idempotency.forget(pool, real - KEYS_KEPT)
+        await upkeep.swept(pool, real)
+        if touched:
+            log.info("swept", tickets=touched)
+    except DatabaseUnavailableError as error:
+        log.warning("sweep failed; trying again", reason=str(error))
+    except Exception:
+        log.exception("sweep failed; trying again")
+
+
+async def _now(pool: Pool, *, test_clock: bool) -> datetime:
+    kept = await upkeep.test_now(pool) if test_clock else None
+    return kept.at if kept else datetime.now(UTC)
+
+
+async def _pause(stop: asyncio.Event, interval: timedelta) -> None:
+    try:
+        async with asyncio.timeout(interval.total_seconds()):
+            await stop.wait()
+    except TimeoutError:
+        return

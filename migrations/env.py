@@ -1,0 +1,51 @@
+"""Runs migrations over asyncpg, one transaction each, with bounded waits so that traffic never queues behind them."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, pool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.db import tables
+
+LOCK_TIMEOUT = "2s"
+STATEMENT_TIMEOUT = "60s"
+
+
+def run(connection: Connection) -> None:
+    """Migrate over an open connection."""
+    context.configure(
+        connection=connection,
+        target_metadata=tables.metadata,
+        transaction_per_migration=True,
+        compare_type=True,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def connect(url: str) -> None:
+    """Migrate the database at `url` with sessions that give up rather than block."""
+    settings = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
+    engine = create_async_engine(url, poolclass=pool.NullPool, connect_args={"server_settings": settings})
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+def offline() -> None:
+    """Print the statements instead of running them."""
+    context.configure(
+        url="postgresql://", target_metadata=tables.metadata, literal_binds=True, transaction_per_migration=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    offline()
+else:
+    asyncio.run(connect(context.config.attributes["url"]))
