@@ -55,8 +55,8 @@ class SignedAgreement:
     id: UUID
     external_id: str
     name: str
-    assets: Sequence[str] | None
-    services: Sequence[str] | None
+    assets: list[str] | None
+    services: list[str] | None
     support_line: str | None
     created_at: datetime
     updated_at: datetime

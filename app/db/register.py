@@ -30,11 +30,11 @@ class Register(Generic[Row]):
     def __init__(self, table: Table, row: type[Row], *, owner: Column[Any], named: Column[Any]) -> None:
         self.table, self.owner, self.named = table, owner, named
         entry = {"entry": row}
-        self.get = Statement(self._get, first, row)
-        self.by_name = Statement(self._by_name, first, row)
-        self.page = Statement(self._page, list, row)
-        self.add = Statement(self._add, bool, None, entry)
-        self.save = Statement(self._save, bool, None, entry)
+        self.get: Statement[[UUID, UUID | None], Row | None] = Statement(self._get, first, row)
+        self.by_name: Statement[[str], Row | None] = Statement(self._by_name, first, row)
+        self.page: Statement[[UUID | None, After | None, int], list[Row]] = Statement(self._page, list, row)
+        self.add: Statement[[Row, Answer | None], bool] = Statement(self._add, bool, None, entry)
+        self.save: Statement[[Row], bool] = Statement(self._save, bool, None, entry)
 
     def _get(self, id: UUID, owner: UUID | None) -> ClauseElement:  # noqa: A002  # the column's name
         """Find a row by its id, among those of one owner where one is given."""

@@ -12,8 +12,18 @@ depends_on = None
 # The role that the application works as: whoever logs in is a member of it, and it owns nothing.
 RUNTIME_ROLE = """
 DO $$ BEGIN
-    CREATE ROLE kawan_runtime NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'kawan_runtime') THEN
+        CREATE ROLE kawan_runtime NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$
+"""
+
+# Whoever migrates may work as that role as well, so that one address is enough to begin with.
+MEMBERSHIP = """
+DO $$ BEGIN
+    GRANT kawan_runtime TO CURRENT_USER;
+EXCEPTION WHEN insufficient_privilege THEN NULL;
 END $$
 """
 
@@ -496,7 +506,7 @@ def upgrade() -> None:
         " FOR EACH ROW EXECUTE FUNCTION refuse_overlapping_subscriptions()"
     )
     op.execute(RUNTIME_ROLE)
-    op.execute("GRANT kawan_runtime TO CURRENT_USER")
+    op.execute(MEMBERSHIP)
     op.execute("GRANT USAGE ON SEQUENCE ticket_refs TO kawan_runtime")
     op.execute("GRANT SELECT ON alembic_version TO kawan_runtime")
     op.execute(f"GRANT SELECT, INSERT ON {', '.join((*KEPT_FOR_EVER, *CHANGED, *DROPPED))} TO kawan_runtime")

@@ -1,0 +1,70 @@
+# Everything a developer does here; `make` alone lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(BIN)/uv
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format openapi oracle mutants bench client lock clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY) ## Start database, API and worker with demo data on 127.0.0.1:8000 (PORT changes it).
+	@exec $(BIN)/python -m app dev
+
+test: $(READY) ## Run the tests against a real PostgreSQL of their own.
+	$(BIN)/python -m pytest -n 2
+
+check: $(READY) ## Check style, types, layers, dependencies, the Dockerfile and the description of the API.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/vulture
+	$(BIN)/codespell
+	$(BIN)/hadolint Dockerfile
+
+format: $(READY) ## Format the code.
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+openapi: $(READY) ## Write openapi.yaml from the application.
+	$(BIN)/python -m app openapi
+
+oracle: $(READY) ## Compare the calendar with 100,000 cases of a second-by-second walk.
+	$(BIN)/python -m tests.oracle.run
+
+mutants: $(READY) ## Break calendar and eligibility in every small way, and see a test fail each time.
+	$(BIN)/python -m tests.mutants
+
+bench: $(READY) ## Measure the calendar.
+	$(BIN)/python -m bench.calendar
+
+client: $(READY) ## Generate a client from openapi.yaml, type-check it, and use it against a running service.
+	$(BIN)/python -m tests.client
+
+lock: $(READY) ## Resolve the dependencies anew and lock them with hashes.
+	for part in runtime: "dev:--group embedded --group dev" "tools:--only-group tools" "uv:--only-group uv"; do \
+		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+			--no-emit-index-url --no-emit-find-links --no-header \
+			pyproject.toml $${part#*:} -o requirements/$${part%%:*}.txt || exit 1; \
+	done
+
+clean: ## Remove the environment, caches and the development state.
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The environment, made anew when the locks change. Each thing that may be missing has its sentence.
+$(READY): requirements/uv.txt requirements/dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; install Python 3.11 or later, or name it: make PYTHON=python3.12."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; name a later one: make PYTHON=python3.12."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module; install it (on Debian: apt install python3-venv)."; exit 2; }
+	@echo "Making the environment in $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""The command line: how the service is started, migrated, filled and described."""

@@ -1,0 +1,1 @@
+"""Everything that talks to others: the facts of other people's packages and services."""
