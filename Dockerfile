@@ -14,7 +14,7 @@ WORKDIR /srv
 COPY alembic.ini ./
 COPY migrations migrations
 COPY app app
-USER kawan
+USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/livez\", timeout=2)"]

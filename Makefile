@@ -49,10 +49,11 @@ client: $(READY) ## Generate a client from openapi.yaml, type-check it, and use 
 	$(BIN)/python -m tests.client
 
 lock: $(READY) ## Resolve the dependencies anew and lock them with hashes.
-	for part in runtime: "dev:--group embedded --group dev" "tools:--only-group tools" "uv:--only-group uv"; do \
+	for part in "runtime:pyproject.toml" "dev:pyproject.toml --group embedded --group dev" \
+		"tools:--group tools" "uv:--group uv"; do \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-emit-index-url --no-emit-find-links --no-header \
-			pyproject.toml $${part#*:} -o requirements/$${part%%:*}.txt || exit 1; \
+			$${part#*:} -o requirements/$${part%%:*}.txt || exit 1; \
 	done
 
 clean: ## Remove the environment, caches and the development state.

@@ -84,9 +84,8 @@ def _await_ready(settings: Settings, children: dict[str, subprocess.Popen[bytes]
     deadline = time.monotonic() + READY_SECONDS
     while not stopping.asked:
         _require_alive(children)
-        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"http://{settings.host}:{settings.port}/readyz", timeout=2):
-                return
+        if _ready(f"http://{settings.host}:{settings.port}/readyz"):
+            return
         if time.monotonic() > deadline:
             raise StartError(f"The API isn't ready after {READY_SECONDS} s; what it printed above says why.")
         time.sleep(STEP_SECONDS)

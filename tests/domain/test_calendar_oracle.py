@@ -8,8 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.domain.calendar import Base, BusinessCalendar
-from tests.oracle.run import compare
-from tests.oracle.walk import DAY, Document, offset_at, offsets, seconds_of
+from app.domain.hours import DateException, Weekly
+from tests.oracle.run import Extent, compare
+from tests.oracle.walk import DAY, Document, offsets, seconds_of
+
+Exceptions = tuple[DateException, ...]
 
 CASES = 2_000
 SEED = 20_260_105
@@ -31,31 +34,31 @@ class OpeningForAnExactFit(BusinessCalendar):
 
 
 class WithoutSummerTime(BusinessCalendar):
-    """Takes the offset of January for that of the year."""
+    """Takes January's offset, to the hour, for that of the whole year."""
 
-    def __init__(self, timezone: str, *hours: object) -> None:
+    def __init__(self, timezone: str, weekly: Weekly, exceptions: Exceptions = ()) -> None:
         january = datetime(2026, 1, 1, tzinfo=ZoneInfo(timezone)).utcoffset() or timedelta(0)
         whole_hours = -round(january / timedelta(hours=1))
-        super().__init__(f"Etc/GMT{whole_hours:+}", *hours)
+        super().__init__(f"Etc/GMT{whole_hours:+}", weekly, exceptions)
 
 
 class WithoutTails(BusinessCalendar):
     """Forgets what a window past midnight leaves to the next date."""
 
-    def __init__(self, timezone: str, weekly: tuple, *exceptions: object) -> None:
+    def __init__(self, timezone: str, weekly: Weekly, exceptions: Exceptions = ()) -> None:
         cut = tuple(tuple(replace(w, end=max(w.end, timedelta(days=w.end <= w.start))) for w in day) for day in weekly)
-        super().__init__(timezone, cut, *exceptions)
+        super().__init__(timezone, cut, exceptions)
 
 
 class WithoutExceptions(BusinessCalendar):
     """Works through every holiday."""
 
-    def __init__(self, timezone: str, weekly: tuple, *_: object) -> None:
+    def __init__(self, timezone: str, weekly: Weekly, _: Exceptions = ()) -> None:
         super().__init__(timezone, weekly)
 
 
 def mismatches(cases: int, parse: Callable[[Document], BusinessCalendar]) -> list[str]:
-    outcomes = list(compare(cases, SEED, parse, per_calendar=80, days=21))
+    outcomes = list(compare(cases, SEED, parse, Extent(cases=100, days=21)))
     assert len(outcomes) == cases
     return [str(outcome) for outcome in outcomes if not outcome.agrees]
 

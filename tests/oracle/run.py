@@ -16,11 +16,18 @@ from tests.oracle import draw
 from tests.oracle.draw import Case
 from tests.oracle.walk import Document, Walk, instant
 
-PER_CALENDAR: Final = 250
-DAYS: Final = 45
 SHOWN: Final = 10
 BREATH: Final = 5.0
 """Seconds between two lines of progress."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many cases a calendar gets, over how many days, and how many seconds lie between two looks at the offset."""
+
+    cases: int = 250
+    days: int = 45
+    stride: int = 60
 
 
 @dataclass(frozen=True)
@@ -50,19 +57,16 @@ def compare(
     cases: int,
     seed: int,
     parse: Callable[[Document], BusinessCalendar] = BusinessCalendar.parse,
-    *,
-    per_calendar: int = PER_CALENDAR,
-    days: int = DAYS,
-    stride: int = 60,
+    extent: Extent = Extent(),
 ) -> Iterator[Outcome]:
     """Put random cases to calendars made by `parse`."""
     random = Random(seed)
     while cases > 0:
-        document, start, end = draw.calendar(random, days)
-        walk, calendar = Walk(document, start, end, stride), parse(document)
-        for case in draw.cases(random, walk, min(cases, per_calendar)):
+        document, start, end = draw.calendar(random, extent.days)
+        walk, calendar = Walk(document, start, end, extent.stride), parse(document)
+        for case in draw.cases(random, walk, min(cases, extent.cases)):
             yield Outcome(document, case, answer(calendar, case))
-        cases -= per_calendar
+        cases -= extent.cases
 
 
 def answer(calendar: BusinessCalendar, case: Case) -> datetime | timedelta | bool | None:
@@ -89,14 +93,14 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cases", type=int, default=100_000)
     options.add_argument("--seed", type=int, default=secrets.randbelow(10**9))
-    options.add_argument("--stride", type=int, default=60, help="seconds between two looks at the offset; 1 looks at each")
+    options.add_argument("--stride", type=int, default=60, help="seconds between looks at the offset")
     chosen = options.parse_args()
     print(f"seed {chosen.seed}", flush=True)
     began = said = time.monotonic()
     counts: Counter[tuple[str, str]] = Counter()
     wrong: list[Outcome] = []
     done = 0
-    for done, outcome in enumerate(compare(chosen.cases, chosen.seed, stride=chosen.stride), 1):
+    for done, outcome in enumerate(compare(chosen.cases, chosen.seed, extent=Extent(stride=chosen.stride)), 1):
         counts["operation", outcome.case.operation] += 1
         counts["base", outcome.case.base] += 1
         counts["zone", outcome.document["timezone"]] += 1
