@@ -214,7 +214,7 @@ class EmbeddedPostgres:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
-            subprocess.Popen(
+            subprocess.run(
                 [sys.executable, "-m", "app.embedded", str(self.root.parent)],
                 cwd=Path(__file__).resolve().parent.parent,
                 stdin=subprocess.DEVNULL,
@@ -222,6 +222,7 @@ class EmbeddedPostgres:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(lock.fileno(),),
                 start_new_session=True,
+                check=True,
             )
 
     def _run(
@@ -288,7 +289,9 @@ def _ordinary() -> list[str]:
 
 
 def main() -> None:
-    """Be the watcher of the server in a state directory."""
+    """Be the watcher of the server in a state directory, in the background."""
+    if os.fork():
+        os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     EmbeddedPostgres(Path(sys.argv[1])).await_nobody()
 
