@@ -1,0 +1,375 @@
+"""Tickets over HTTP: the answer's shape, idempotency, versions, lists, messages and what time does to them."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app.db import events as stored_events
+from app.db import statements, tickets
+from app.db.policies import Book
+from app.domain import ticket as domain
+from app.worker import sweep
+from tests.api.conftest import Desk, kl, z
+
+
+async def test_a_new_ticket_has_the_shape_that_others_rely_on(desk: Desk) -> None:
+    response = await desk.call("standard", "POST", "/v1/tickets", desk.request())
+    ticket = response.json()
+    assert response.status_code == 201
+    assert response.headers["Location"] == f"/v1/tickets/{ticket['id']}"
+    assert response.headers["ETag"] == '"1"'
+    assert response.headers["Cache-Control"] == "no-store"
+    expected = {
+        "status": "new", "priority": "normal", "requested_priority": "normal", "priority_source": "client",
+        "complexity": "standard", "level": 1, "emergency": False, "policy_version": 1, "version": 1,
+        "received_at": z("2026-01-05 10:00:00"), "as_of": z("2026-01-05 10:00:00"), "warnings": [],
+    }  # fmt: skip
+    assert {name: ticket[name] for name in expected} == expected
+    assert ticket["ref"].startswith("KE-2026-")
+    assert ticket["clocks"][0] == {
+        "clock": "acknowledgement", "cycle": 1, "kind": "commitment", "clause": "response.initial", "state": "running",
+        "target_seconds": 7200, "base": "business_hours", "started_at": z("2026-01-05 10:00:00"),
+        "due_at": z("2026-01-05 12:00:00"), "remaining_seconds": 7200, "counting_now": True,
+        "next_change_at": "2026-01-05T04:00:00.000001Z", "met_at": None, "broken_at": None, "detected_at": None,
+        "ended_at": None, "end_reason": None,
+    }  # fmt: skip
+    assert ticket["allowed_acts"] == ["reply"]
+
+
+async def test_a_ticket_is_found_by_its_ref_too(desk: Desk) -> None:
+    ticket = await desk.open()
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['ref']}"))["id"] == ticket["id"]
+
+
+async def test_remaining_time_is_in_the_clocks_own_base_and_rounded_up(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.at("2026-01-05 10:00:00.000001")
+    assert (await desk.clock(ticket))["remaining_seconds"] == 7200
+    await desk.at("2026-01-05 11:59:59.5")
+    assert (await desk.clock(ticket))["remaining_seconds"] == 1
+    await desk.at("2026-01-08 11:00:00")
+    assert (await desk.clock(ticket))["remaining_seconds"] == 0
+
+
+async def test_acts_say_what_is_open_and_why_the_rest_is_not(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}/acts"
+    assert (await desk.get("agent", path))["allowed"] == ["acknowledge", "reply", "note"]
+    mine = await desk.get("standard", path)
+    assert mine["allowed"] == ["reply"]
+    assert [(act["act"], act["code"]) for act in mine["forbidden"]] == [
+        ("acknowledge", "act_forbidden"),
+        ("note", "act_forbidden"),
+    ]
+    await desk.call("agent", "POST", f"/v1/tickets/{ticket['id']}/acknowledge")
+    assert (await desk.get("agent", path))["forbidden"][0]["code"] == "act_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("who", "status", "code"),
+    [
+        ("agent", 200, None),
+        ("agent2", 200, None),
+        ("lead", 200, None),
+        ("admin", 200, None),
+        ("standard", 403, "act_forbidden"),
+        ("automation", 403, "act_forbidden"),
+        ("auditor", 403, "forbidden"),
+        ("premium", 404, "not_found"),
+    ],
+)
+async def test_only_a_person_of_staff_acknowledges(desk: Desk, who: str, status: int, code: str | None) -> None:
+    ticket = await desk.open()
+    response = await desk.call(who, "POST", f"/v1/tickets/{ticket['id']}/acknowledge", {"text": "Hello"})
+    assert (response.status_code, response.json().get("code")) == (status, code)
+
+
+async def test_a_second_acknowledgement_is_not_allowed_and_says_what_is(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.call("agent", "POST", f"/v1/tickets/{ticket['id']}/acknowledge")
+    again = await desk.call("agent", "POST", f"/v1/tickets/{ticket['id']}/acknowledge")
+    assert (again.status_code, again.json()["code"]) == (409, "act_not_allowed")
+    assert again.json()["allowed_acts"] == ["reply", "note"]
+
+
+async def test_the_first_public_word_of_staff_is_the_acknowledgement(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    await desk.call("agent", "POST", f"{path}/messages", {"text": "Internal.", "visibility": "internal"})
+    assert (await desk.get("agent", path))["status"] == "new"
+    await desk.call("automation", "POST", f"{path}/messages", {"text": "Deployed.", "visibility": "internal"})
+    assert (await desk.get("agent", path))["status"] == "new"
+    await desk.call("standard", "POST", f"{path}/messages", {"text": "Any news?"})
+    assert (await desk.get("agent", path))["status"] == "new"
+    sent = await desk.call("agent2", "POST", f"{path}/messages", {"text": "We are on it."})
+    assert sent.status_code == 201
+    assert (await desk.get("agent", path))["status"] == "open"
+    assert (await desk.clock(ticket))["state"] == "met"
+
+
+async def test_a_contact_never_sees_what_is_internal(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    await desk.call("agent", "POST", f"{path}/messages", {"text": "canary-7f3a", "visibility": "internal"})
+    await desk.at("2026-01-05 11:30:00")
+    await desk.sweep()
+    for address in (path, f"{path}/messages", f"{path}/events", f"{path}/clocks", f"{path}/acts", "/v1/tickets"):
+        text = (await desk.call("standard", "GET", address)).text
+        assert "canary-7f3a" not in text
+        assert "clock.warned" not in text
+    assert "canary-7f3a" in (await desk.call("agent", "GET", f"{path}/messages")).text
+
+
+async def test_messages_come_in_their_order_with_their_authors(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}/messages"
+    await desk.call("standard", "POST", path, {"text": "First\nwith two lines"})
+    await desk.call("agent", "POST", path, {"text": "Second"})
+    found = (await desk.get("standard", path))["items"]
+    assert [(item["text"], item["author"]["role"]) for item in found] == [
+        ("First\nwith two lines", "contact"),
+        ("Second", "agent"),
+    ]
+
+
+async def test_the_same_key_brings_the_same_answer_and_one_ticket(desk: Desk) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    first = await desk.call("standard", "POST", "/v1/tickets", desk.request(), headers=headers)
+    await desk.at("2026-01-05 10:30:00")
+    again = await desk.call("standard", "POST", "/v1/tickets", desk.request(), headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    other = await desk.call("standard", "POST", "/v1/tickets", desk.request(subject="Other"), headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    foreign = await desk.call("premium", "POST", "/v1/tickets", desk.request(), headers=headers)
+    assert foreign.status_code == 201
+    assert len((await desk.get("agent", "/v1/tickets"))["items"]) == 2
+
+
+async def test_twenty_twins_at_once_have_one_effect(desk: Desk) -> None:
+    headers = {"Idempotency-Key": "twins"}
+    answers = await asyncio.gather(
+        *(desk.call("standard", "POST", "/v1/tickets", desk.request(), headers=headers) for _ in range(20))
+    )
+    assert {response.status_code for response in answers} == {201}
+    assert len({response.content for response in answers}) == 1
+    assert len((await desk.get("agent", "/v1/tickets"))["items"]) == 1
+
+
+async def test_an_act_with_a_key_is_done_once(desk: Desk) -> None:
+    ticket = await desk.open()
+    path, headers = f"/v1/tickets/{ticket['id']}/acknowledge", {"Idempotency-Key": "a"}
+    first = await desk.call("agent", "POST", path, {}, headers=headers)
+    second = await desk.call("agent", "POST", path, {}, headers=headers)
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert second.content == first.content
+    assert len(await desk.events(ticket, "ticket.acknowledged")) == 1
+
+
+async def test_an_act_on_a_version_that_is_gone_is_refused(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    await desk.call("standard", "POST", f"{path}/messages", {"text": "More."})
+    stale = await desk.call("agent", "POST", f"{path}/acknowledge", {}, headers={"If-Match": '"1"'})
+    assert (stale.status_code, stale.json()["code"]) == (412, "precondition_failed")
+    fresh = await desk.call("agent", "POST", f"{path}/acknowledge", {}, headers={"If-Match": '"2"'})
+    assert (fresh.status_code, fresh.headers["ETag"]) == (200, '"3"')
+
+
+async def test_writers_at_once_lose_no_word(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}/messages"
+    answers = await asyncio.gather(*(desk.call("agent", "POST", path, {"text": f"word {n}"}) for n in range(8)))
+    kept = {item["text"] for item in (await desk.get("agent", path))["items"]}
+    said = {response.json()["text"] for response in answers if response.status_code == 201}
+    assert {response.status_code for response in answers} <= {201, 409}
+    assert kept == said
+    assert said
+
+
+async def test_staff_may_say_when_a_request_was_received(desk: Desk) -> None:
+    party = desk.parties["standard"]
+    body = desk.request(client_id=str(party.client_id), contact_id=str(party.contact_id))
+    for who, wall, expected in (
+        ("agent", "2026-01-05 10:00:01", "in_the_future"),
+        ("agent", "2025-12-29 09:59:59", "too_far_back"),
+    ):
+        response = await desk.call(who, "POST", "/v1/tickets", body | {"received_at": kl(wall).isoformat()})
+        assert response.status_code == 422
+        assert response.json()["errors"] == [
+            {"pointer": "/received_at", "code": expected, "message": response.json()["errors"][0]["message"]}
+        ]
+    mine = await desk.call("standard", "POST", "/v1/tickets", desk.request(received_at="2026-01-05T01:00:00Z"))
+    assert mine.json()["errors"][0]["code"] == "not_yours"
+    await desk.at("2026-01-08 10:00:00")
+    ticket = (
+        await desk.call("agent", "POST", "/v1/tickets", body | {"received_at": kl("2026-01-05 10:00").isoformat()})
+    ).json()
+    assert [(clock["clock"], clock["state"]) for clock in ticket["clocks"]] == [
+        ("acknowledgement", "breached"),
+        ("resolution", "overdue"),
+    ]
+    assert len(await desk.events(ticket, "clock.broken")) == 2
+
+
+async def test_a_follow_up_names_a_ticket_of_the_same_client(desk: Desk) -> None:
+    ticket = await desk.open()
+    assert (await desk.open(follow_up_of=ticket["id"]))["follow_up_of"] == ticket["id"]
+    foreign = await desk.call("premium", "POST", "/v1/tickets", desk.request(follow_up_of=ticket["id"]))
+    assert foreign.json()["errors"][0]["pointer"] == "/follow_up_of"
+
+
+async def test_pages_follow_each_other_without_gap_or_repeat(desk: Desk) -> None:
+    made = [await desk.open(subject=f"Ticket {n}") for n in range(7)]
+    seen: list[str] = []
+    path: str | None = "/v1/tickets?limit=3&status=new,open"
+    while path:
+        response = await desk.call("standard", "GET", path)
+        page = response.json()
+        seen += [item["id"] for item in page["items"]]
+        link = response.headers.get("Link")
+        assert (link is None) == (page["next_cursor"] is None)
+        path = link.split(">")[0].lstrip("<") if link else None
+    assert seen == [ticket["id"] for ticket in reversed(made)]
+
+
+async def test_a_cursor_fits_only_its_own_list_and_cannot_be_made(desk: Desk) -> None:
+    for n in range(3):
+        await desk.open(subject=f"Ticket {n}")
+    cursor = (await desk.get("standard", "/v1/tickets?limit=1"))["next_cursor"]
+    for path in (
+        f"/v1/tickets?limit=1&status=new&cursor={cursor}",
+        f"/v1/eligibility-checks?cursor={cursor}",
+        f"/v1/tickets?cursor={cursor[:-4]}AAAA",
+        "/v1/tickets?cursor=nonsense",
+    ):
+        response = await desk.call("standard", "GET", path)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_cursor")
+
+
+async def test_filters_narrow_the_list(desk: Desk) -> None:
+    quiet = await desk.open(requested_priority="low")
+    loud = await desk.open(requested_priority="high")
+    await desk.call("agent", "POST", f"/v1/tickets/{loud['id']}/acknowledge")
+    await desk.at("2026-01-05 12:30:00")
+
+    async def ids(query: str) -> list[str]:
+        return [item["id"] for item in (await desk.get("agent", f"/v1/tickets?{query}"))["items"]]
+
+    assert await ids("status=new") == [quiet["id"]]
+    assert await ids("priority=high,critical") == [loud["id"]]
+    assert await ids("broken=true") == [quiet["id"]]
+    assert await ids("broken=false") == [loud["id"]]
+    assert await ids("due_before=2026-01-05T13:00:00%2B08:00") == [quiet["id"]]
+    assert await ids("emergency=true") == []
+    assert await ids(f"client_id={desk.parties['premium'].client_id}") == []
+    item = (await desk.get("agent", "/v1/tickets?status=new"))["items"][0]
+    assert (item["broken"], item["next_clock"], item["next_due_at"]) == (True, "resolution", z("2026-01-06 10:00:00"))
+
+
+async def test_the_stored_row_is_the_fold_of_its_events(desk: Desk) -> None:
+    ticket = await desk.open(requested_priority="critical", outage_statement="All is down.")
+    path = f"/v1/tickets/{ticket['id']}"
+    await desk.at("2026-01-05 11:30:00")
+    await desk.sweep()
+    await desk.call("standard", "POST", f"{path}/messages", {"text": "Any news?"})
+    await desk.at("2026-01-05 12:30:00")
+    await desk.call("agent", "POST", f"{path}/acknowledge", {"text": "Sorry for the wait."})
+    await desk.at("2026-01-07 12:30:00")
+    await desk.sweep()
+    stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
+    assert stored is not None
+    told = await stored_events.of_ticket(desk.pool, stored.id, 0, None, None, 1000)
+    assert domain.fold(None, told) == stored
+
+
+async def due_clocks(desk: Desk, count: int) -> None:
+    """Tickets whose acknowledgement and resolution are both overdue and undetected."""
+    for _ in range(count):
+        await desk.open()
+    await desk.at("2026-01-08 10:00:00")
+
+
+async def broken_events(desk: Desk) -> int:
+    connection = await asyncpg.connect(desk.owner_url.replace("+asyncpg", "", 1))
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM events WHERE kind = 'clock.broken'"))
+    finally:
+        await connection.close()
+
+
+async def sweeps_at_once(desk: Desk) -> None:
+    now = kl("2026-01-08 10:00:00")
+    await asyncio.gather(*(sweep.run(desk.pool, Book(desk.pool), now) for _ in range(3)))
+
+
+async def test_three_sweeps_at_once_over_two_hundred_due_clocks_leave_two_hundred_events(desk: Desk) -> None:
+    await due_clocks(desk, 100)
+    await sweeps_at_once(desk)
+    assert await broken_events(desk) == 200
+
+
+async def test_without_the_guard_they_leave_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: the lock and the version taken out of the statements, by this test alone."""
+    await due_clocks(desk, 100)
+
+    def unguarded(statement: Any, *cuts: str) -> None:
+        for compiled in statement.variants.values():
+            text = compiled.text
+            for cut in cuts:
+                assert cut in text
+                text = text.replace(cut, "")
+            monkeypatch.setattr(compiled, "text", text)
+
+    unguarded(tickets.lock_due, " FOR UPDATE OF tickets SKIP LOCKED")
+    for compiled in tickets.save.variants.values():
+        before, _, after = compiled.text.partition(" AND tickets.version = ")
+        monkeypatch.setattr(compiled, "text", before + " " + after[after.index("RETURNING") :])
+    connection = await asyncpg.connect(desk.owner_url.replace("+asyncpg", "", 1))
+    await connection.execute("ALTER TABLE events DROP CONSTRAINT uq_events_ticket_id_number")
+    try:
+        await sweeps_at_once(desk)
+        assert await broken_events(desk) > 200
+    finally:
+        await connection.execute("TRUNCATE events")
+        await connection.execute(
+            "ALTER TABLE events ADD CONSTRAINT uq_events_ticket_id_number UNIQUE (ticket_id, number)"
+        )
+        await connection.close()
+
+
+async def test_a_lost_race_is_decided_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ticket that moves on between reading and writing is read again: nothing is overwritten."""
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    raced = False
+    save = tickets.save
+
+    class Racing:
+        async def __call__(self, *args: Any) -> bool:
+            nonlocal raced
+            if not raced:
+                raced = True
+                await desk.call("standard", "POST", f"{path}/messages", {"text": "in between"})
+            return await save(*args)
+
+    monkeypatch.setattr(tickets, "save", Racing())
+    response = await desk.call("agent", "POST", f"{path}/acknowledge", {})
+    assert (response.status_code, response.headers["ETag"]) == (200, '"3"')
+    kinds = [event["kind"] for event in await desk.events(ticket)]
+    assert kinds[-3:] == ["message.received", "ticket.acknowledged", "clock.met"]
+
+
+async def test_an_unreachable_database_is_said_so_and_may_be_tried_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise statements.DatabaseUnavailableError
+
+    monkeypatch.setattr(tickets, "get", broken)
+    response = await desk.call("agent", "GET", "/v1/tickets/KE-2026-000001")
+    assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+    assert response.headers["Retry-After"] == "1"
