@@ -1,6 +1,6 @@
 """Puts the application together: the only module that knows all others."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_bytes
@@ -10,13 +10,13 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.routing import APIRoute, APIRouter
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app.api import calendars, description, directory, eligibility, policies, system, ticket_talk, tickets
 from app.api.deps import Allowed, Runtime, everybody
 from app.api.errors import HANDLERS
-from app.api.front_door import RequestId
+from app.api.front_door import Methods, RequestId
 from app.db import pool as pools
 from app.db import upkeep
 from app.db.policies import Book
@@ -47,11 +47,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     found = settings or Settings()
     app: FastAPI = FastAPIOffline(redoc_url=None, lifespan=_lifespan(found), **description.ABOUT)
     routers = (*ROUTERS, system.test_router) if found.test_clock else ROUTERS
-    require_declared(routers)
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    require_declared(routes)
     for router in routers:
         app.include_router(router)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
+    app.add_middleware(Methods, routes=routes)
     if found.cors_origins:
         origins = [origin.strip() for origin in found.cors_origins.split(",")]
         app.add_middleware(
@@ -66,14 +68,13 @@ class UndeclaredOperationError(Exception):
     """An operation without a declaration of who may call it: nothing is open by oversight."""
 
 
-def require_declared(routers: tuple[APIRouter, ...]) -> None:
+def require_declared(routes: Sequence[APIRoute]) -> None:
     """See that each operation declares its roles, or that everybody may call it.
 
     Raises:
         UndeclaredOperationError: naming every operation that doesn't.
     """
-    found = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    undeclared = [route.name for route in found if not _declared(route.dependant)]
+    undeclared = [route.name for route in routes if not _declared(route.dependant)]
     if undeclared:
         raise UndeclaredOperationError(f"say who may call {', '.join(undeclared)}")
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """The address of a server as somebody who may create databases."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
@@ -54,7 +54,7 @@ async def owner_url(server_url: str, worker_id: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def app_url(owner_url: str, server_url: str) -> str:
+def app_url(owner_url: str) -> str:
     """The same database as the application uses it."""
     if os.environ.get("TEST_DATABASE_URL"):
         return owner_url

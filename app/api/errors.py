@@ -122,13 +122,12 @@ async def on_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, Problem):
         return render(request, error)
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    headers = error.headers if isinstance(error, HTTPException) else None
     match status:
         case HTTPStatus.NOT_FOUND:
             problem = not_found()
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (headers or {}).get("Allow", "")
-            problem = Problem("method_not_allowed", f"Use one of: {allowed}.", headers=headers)
+            allowed = request.state.allow
+            problem = Problem("method_not_allowed", f"Use one of: {allowed}.", headers={"Allow": allowed})
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             problem = Problem("body_too_large", "Send less.")
         case _:

@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from fastapi.dependencies.utils import get_flat_params
@@ -60,6 +60,39 @@ class RequestId:
                 raise
             response = await errors.on_bug(Request(scope), error)
             await response(scope, receive, answer)
+
+
+class Methods:
+    """Answers HEAD like GET without the body, OPTIONS with what an address takes, and says so where it doesn't."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[APIRoute]) -> None:
+        """Wrap the application that has these routes."""
+        self.app = app
+        self.paths = [(route.path_regex, route.methods or set()) for route in routes]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, as the method that its route knows."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        known = {method for regex, methods in self.paths if regex.match(scope["path"]) for method in methods}
+        allow = ", ".join(sorted(known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set())))
+        scope.setdefault("state", {})["allow"] = allow
+        if scope["method"] == "OPTIONS" and known:
+            await Response(None, 204, {"Allow": allow})(scope, receive, send)
+        elif scope["method"] == "HEAD" and "GET" in known:
+            await self.app(scope | {"method": "GET"}, receive, _bodiless(send))
+        else:
+            await self.app(scope, receive, send)
+
+
+def _bodiless(send: Send) -> Send:
+    async def head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = message | {"body": b""}
+        await send(message)
+
+    return head
 
 
 class StrictRequest(Request):

@@ -125,9 +125,7 @@ async def test_an_instant_before_the_first_policy_has_none_in_force(desk: Desk) 
     body = {"channel": "portal", "category": "question", "as_of": "2025-12-31T23:59:59+08:00"}
     response = await desk.call("standard", "POST", "/v1/eligibility-checks", body)
     assert (response.status_code, response.json()["code"]) == (422, "no_policy_in_force")
-    first = await desk.call(
-        "standard", "POST", "/v1/eligibility-checks", body | {"as_of": "2026-01-01T00:00:00+08:00"}
-    )
+    first = await desk.call("standard", "POST", "/v1/eligibility-checks", body | {"as_of": "2026-01-01T00:00:00+08:00"})
     assert first.status_code == 201
 
 

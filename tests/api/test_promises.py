@@ -1,5 +1,6 @@
 """The golden cases of the policy, as tickets of the desk under the test clock."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def explained(clock: Any) -> None:
     trace = clock["trace"]
     assert trace[0]["from"] == clock["started_at"]
     assert trace[-1]["to"] == clock["due_at"]
-    assert all(one["to"] == other["from"] for one, other in zip(trace, trace[1:], strict=False))
+    assert all(one["to"] == other["from"] for one, other in pairwise(trace))
     assert sum(segment["counted_seconds"] for segment in trace) == clock["target_seconds"]
     assert trace[-1]["total_seconds"] == clock["target_seconds"]
 

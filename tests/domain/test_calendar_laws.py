@@ -80,7 +80,7 @@ def test_as_much_time_lies_between_as_was_added(
 
 @ANYTHING
 @given(calendars(), MOMENTS, AMOUNTS, AMOUNTS, st.sampled_from((1, -1)), BASES)
-def test_adding_twice_is_adding_the_sum(  # noqa: PLR0913, PLR0917
+def test_adding_twice_is_adding_the_sum(
     calendar: BusinessCalendar, start: datetime, first: timedelta, second: timedelta, sign: int, base: Base
 ) -> None:
     assume(first and second)
@@ -102,7 +102,7 @@ def test_a_deadline_is_the_first_instant_that_is_far_enough(
 
 @ANYTHING
 @given(calendars(), MOMENTS, st.timedeltas(NO_TIME, 10 * DAY), AMOUNTS, st.sampled_from((1, -1)), BASES)
-def test_a_later_start_is_never_due_earlier(  # noqa: PLR0913, PLR0917
+def test_a_later_start_is_never_due_earlier(
     calendar: BusinessCalendar, start: datetime, later: timedelta, amount: timedelta, sign: int, base: Base
 ) -> None:
     assert calendar.add(start, sign * amount, base) <= calendar.add(start + later, sign * amount, base)

@@ -1,0 +1,190 @@
+"""The front door: what isn't well-formed, small, strict JSON from somebody known goes no further."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.db import ids
+from app.domain.events import Role
+from tests.api.conftest import LONG_AGO, Desk, kl
+
+JSON = {"Content-Type": "application/json"}
+MALFORMED = {
+    "nothing": b"{",
+    "two values": b"{} {}",
+    "not UTF-8": b'{"subject": "\xff"}',
+    "UTF-16": '{"subject": "x"}'.encode("utf-16"),
+    "a key twice": b'{"channel": "portal", "channel": "phone"}',
+    "NaN": b'{"channel": NaN}',
+    "Infinity": b'{"channel": -Infinity}',
+    "1e999": b'{"channel": 1e999}',
+    "a huge integer": b'{"channel": 9223372036854775808}',
+    "too deep": b"[" * 5000 + b"]" * 5000,
+    "deep": b'{"details": ' + b'{"a": ' * 30 + b"1" + b"}" * 31,
+}
+WRONG: dict[str, tuple[Any, str]] = {
+    "an unknown field": ({"channel": "portal", "category": "incident", "zz": 1}, "/zz"),
+    "a wrong type": ({"channel": 7, "category": "incident"}, "/channel"),
+    "a missing field": ({"channel": "portal"}, "/category"),
+    "a NUL": ({"channel": "portal", "category": "incident", "service": "a\0b"}, "/service"),
+    "half a surrogate pair": ({"channel": "portal", "category": "incident", "service": "\ud800"}, "/service"),
+    "half a surrogate pair in a key": ({"channel": "portal", "category": "incident", "\ud800": 1}, "/?"),
+    "a direction character": ({"channel": "portal", "category": "incident", "service": "a\u202eb"}, "/service"),
+    "a line end in a line": ({"channel": "portal", "category": "incident", "service": "a\nb"}, "/service"),
+    "blanks alone": ({"channel": "portal", "category": "incident", "service": "  "}, "/service"),
+    "too long": ({"channel": "portal", "category": "incident", "service": "x" * 201}, "/service"),
+    "a naive instant": ({"channel": "portal", "category": "incident", "as_of": "2026-01-05T10:00:00"}, "/as_of"),
+    "a number for an instant": ({"channel": "portal", "category": "incident", "as_of": 1767578400}, "/as_of"),
+    "the year 1": ({"channel": "portal", "category": "incident", "as_of": "0001-01-01T00:00:00Z"}, "/as_of"),
+    "the year 9999": ({"channel": "portal", "category": "incident", "as_of": "9999-12-31T23:59:59-23:59"}, "/as_of"),
+    "30 February": ({"channel": "portal", "category": "incident", "as_of": "2026-02-30T00:00:00Z"}, "/as_of"),
+    "a bad id": ({"channel": "portal", "category": "incident", "client_id": "me"}, "/client_id"),
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
+async def test_what_is_not_well_formed_json_is_refused(desk: Desk, body: bytes) -> None:
+    response = await desk.call("standard", "POST", "/v1/eligibility-checks", content=body, headers=JSON)
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_body")
+
+
+@pytest.mark.parametrize(("body", "pointer"), WRONG.values(), ids=WRONG)
+async def test_what_is_wrong_is_named_by_a_pointer_and_never_repeated(desk: Desk, body: Any, pointer: str) -> None:
+    content = json.dumps(body).encode()
+    response = await desk.call("standard", "POST", "/v1/eligibility-checks", content=content, headers=JSON)
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (422, "validation_failed")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert "x" * 65 not in response.text
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ""]
+)
+async def test_only_json_is_taken(desk: Desk, content_type: str) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    response = await desk.call("standard", "POST", "/v1/eligibility-checks", content=b"{}", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+
+
+async def test_an_encoded_body_is_refused(desk: Desk) -> None:
+    headers = JSON | {"Content-Encoding": "gzip"}
+    response = await desk.call("standard", "POST", "/v1/eligibility-checks", content=b"{}", headers=headers)
+    assert response.status_code == 415
+
+
+async def test_a_large_body_is_refused(desk: Desk) -> None:
+    content = b'{"service": "' + b"x" * 300_000 + b'"}'
+    response = await desk.call("standard", "POST", "/v1/eligibility-checks", content=content, headers=JSON)
+    assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+
+
+async def test_parameters_that_are_unknown_or_repeated_are_refused(desk: Desk) -> None:
+    response = await desk.call("standard", "GET", "/v1/tickets?statuss=new&limit=1&limit=2&channel=%00")
+    assert sorted((error["pointer"], error["code"]) for error in response.json()["errors"]) == [
+        ("/query/channel", "forbidden_character"),
+        ("/query/limit", "repeated_parameter"),
+        ("/query/statuss", "unknown_parameter"),
+    ]
+    for path in ("?limit=0", "?limit=201", "?limit=-1", "?limit=x", "?level=4", "?status=old", "?client_id=me"):
+        assert (await desk.call("standard", "GET", f"/v1/tickets{path}")).status_code == 422
+
+
+async def test_an_unknown_path_and_a_foreign_ticket_look_alike(desk: Desk) -> None:
+    ticket = await desk.open("premium")
+    answers = [
+        await desk.call("standard", "GET", path)
+        for path in (
+            "/v1/nowhere",
+            f"/v1/tickets/{ticket['id']}",
+            f"/v1/tickets/{ticket['ref']}",
+            f"/v1/tickets/{ids.new_id()}",
+            "/v1/tickets/KE-2026-999999",
+            f"/v1/tickets/{ticket['id']}/events",
+            f"/v1/clients/{desk.parties['premium'].client_id}",
+            "/v1/contacts/by-external-id/premium",
+        )
+    ]
+    assert {response.status_code for response in answers} == {404}
+    seen = {json.dumps({**response.json(), "request_id": ""}) for response in answers}
+    assert len(seen) == 1
+
+
+async def test_a_method_that_is_not_there_says_which_are(desk: Desk) -> None:
+    response = await desk.call("standard", "DELETE", "/v1/tickets")
+    assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+async def test_head_and_options_are_answered(desk: Desk) -> None:
+    head = await desk.call("standard", "HEAD", "/v1/tickets")
+    assert (head.status_code, head.content) == (200, b"")
+    options = await desk.call(None, "OPTIONS", "/v1/tickets")
+    assert (options.status_code, options.headers["Allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer x",
+        "Basic YTpi",
+        "Bearer ke_0000000000000000_" + "0" * 64,
+        "Bearer ke_" + "a" * 1_000_000,
+    ],
+    ids=["none", "empty", "no token", "no key", "another scheme", "an unknown key", "a megabyte"],
+)
+async def test_nobody_gets_in_without_a_key_that_is_known(desk: Desk, header: str | None) -> None:
+    headers = {"Authorization": header} if header is not None else {}
+    response = await desk.call(None, "GET", "/v1/tickets", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_a_key_with_a_wrong_secret_or_past_its_time_is_none(desk: Desk) -> None:
+    key = desk.keys["agent"]
+    desk.keys["forged"] = key[:-1] + ("0" if key[-1] != "0" else "1")
+    await desk.key("expired", Role.AUDITOR, expires_at=kl("2026-01-05 10:00"))
+    await desk.key("fresh", Role.AUDITOR, expires_at=kl("2026-01-05 10:00:01"))
+    await desk.key("revoked", Role.AUDITOR, revoked_at=LONG_AGO)
+    found = {name: await desk.call(name, "GET", "/v1/tickets") for name in ("forged", "expired", "revoked", "fresh")}
+    assert {name: response.status_code for name, response in found.items()} == {
+        "forged": 401, "expired": 401, "revoked": 401, "fresh": 200,
+    }  # fmt: skip
+
+
+async def test_a_request_id_is_taken_or_made_and_always_answered(desk: Desk) -> None:
+    taken = await desk.call("standard", "GET", "/v1/nowhere", headers={"X-Request-Id": "my-id_1"})
+    assert taken.headers["X-Request-Id"] == taken.json()["request_id"] == "my-id_1"
+    for unfit in ("a b", "x" * 65, "a;b"):
+        made = await desk.call("standard", "GET", "/v1/nowhere", headers={"X-Request-Id": unfit})
+        assert made.headers["X-Request-Id"] == made.json()["request_id"] != unfit
+
+
+async def test_a_contact_may_not_speak_for_another(desk: Desk) -> None:
+    other = desk.parties["premium"]
+    body = {"channel": "portal", "category": "incident", "client_id": str(other.client_id)}
+    response = await desk.call("standard", "POST", "/v1/eligibility-checks", body)
+    assert response.json()["errors"][0]["pointer"] == "/client_id"
+    body = {"channel": "portal", "category": "incident", "contact_id": str(other.contact_id)}
+    response = await desk.call("standard", "POST", "/v1/eligibility-checks", body)
+    assert response.json()["errors"][0]["pointer"] == "/contact_id"
+
+
+async def test_contacts_open_tickets_by_the_portal_only(desk: Desk) -> None:
+    for who, channel, status in (
+        ("standard", "email", 403),
+        ("premium", "phone", 403),
+        ("automation", "phone", 403),
+        ("automation", "email", 201),
+    ):
+        body = desk.request(channel=channel, requested_priority="high" if channel == "phone" else "low")
+        if who == "automation":
+            party = desk.parties["premium"]
+            body |= {"client_id": str(party.client_id), "contact_id": str(party.contact_id)}
+        response = await desk.call(who, "POST", "/v1/tickets", body)
+        assert response.status_code == status, response.text
+        assert response.json().get("code") == (None if status == 201 else "forbidden")
