@@ -1,6 +1,8 @@
 """The OpenAPI description: what the framework knows, with every error declared and named alike."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -24,6 +26,11 @@ ABOUT: Final[dict[str, Any]] = {
         {"name": "system", "description": "The service about itself."},
     ],
 }
+EXAMPLES: Final[dict[str, Any]] = json.loads(
+    Path(__file__).with_name("examples.json").read_text(encoding="utf-8")
+)
+"""A call of each operation as it really went; a test makes them anew and compares."""
+
 ALWAYS: Final = (422, 503)
 WITH_KEY: Final = (401, 403)
 WITH_BODY: Final = (400, 413, 415)
@@ -56,7 +63,22 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _declare_errors(path, method, operation)
+            _illustrate(operation)
     return document
+
+
+def _illustrate(operation: dict[str, Any]) -> None:
+    """Add the request and the answer of one real call."""
+    example = EXAMPLES.get(operation["operationId"])
+    if example is None:
+        return
+    if "body" in example:
+        operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
+    if example["response"] is not None:
+        operation["responses"][str(example["status"])]["content"]["application/json"]["example"] = example["response"]
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] in example["parameters"]:
+            parameter["example"] = example["parameters"][parameter["name"]]
 
 
 def _with_decision() -> dict[str, Any]:

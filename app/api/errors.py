@@ -38,7 +38,6 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "Send JSON"),
     "validation_failed": (422, "Some fields are wrong"),
-    "naive_datetime": (422, "An instant needs a UTC offset"),
     "instant_out_of_range": (422, "An instant lies outside 2000 to 2100"),
     "no_policy_in_force": (422, "No policy version is in force at this instant"),
     "idempotency_key_reused": (422, "This key was used for another request"),
@@ -142,8 +141,9 @@ async def on_domain_error(request: Request, error: Exception) -> Response:
     if isinstance(error, ActError):
         sentence = _sentence(str(error))
         return render(request, Problem(error.code, sentence, allowed_acts=list(error.allowed_acts)))
-    code = error.code if isinstance(error, DomainError) else "internal_error"
-    return render(request, Problem(code, _sentence(str(error))))
+    if isinstance(error, DomainError) and error.code in TITLES:
+        return render(request, Problem(error.code, _sentence(str(error))))
+    return await on_bug(request, error)
 
 
 async def on_invalid_request(request: Request, error: Exception) -> Response:

@@ -81,7 +81,7 @@ class Methods:
         if scope["method"] == "OPTIONS" and known:
             await Response(None, 204, {"Allow": allow})(scope, receive, send)
         elif scope["method"] == "HEAD" and "GET" in known:
-            await self.app(scope | {"method": "GET"}, receive, _bodiless(send))
+            await self.app({**scope, "method": "GET"}, receive, _bodiless(send))
         else:
             await self.app(scope, receive, send)
 
@@ -89,7 +89,7 @@ class Methods:
 def _bodiless(send: Send) -> Send:
     async def head(message: Message) -> None:
         if message["type"] == "http.response.body":
-            message = message | {"body": b""}
+            message = {**message, "body": b""}
         await send(message)
 
     return head

@@ -22,9 +22,9 @@ KUALA_LUMPUR = ZoneInfo("Asia/Kuala_Lumpur")
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 HOURS, BUSINESS_DAYS, ALL = Base.BUSINESS_HOURS, Base.BUSINESS_DAYS, Base.CALENDAR
-MONDAY_HOLIDAY = {"2026-01-12": []}
+MONDAY_HOLIDAY: dict[str, Any] = {"2026-01-12": []}
 CHRISTMAS = {"2026-12-24": [["09:00", "13:00"]], "2026-12-25": []}
-SUMMER = {str(date(2026, 7, 1) + timedelta(days=day)): [] for day in range(40)}
+SUMMER: dict[str, Any] = {str(date(2026, 7, 1) + timedelta(days=day)): [] for day in range(40)}
 FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 LAST = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -230,6 +230,8 @@ class Nowhere(tzinfo):
 
     def utcoffset(self, _: datetime | None) -> None:
         return None
+
+    dst = tzname = utcoffset
 
 
 QUESTIONS: list[Callable[[BusinessCalendar, datetime], object]] = [

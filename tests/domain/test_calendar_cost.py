@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -62,10 +63,18 @@ def looks(ask: Callable[[datetime], object]) -> list[int]:
     return counts
 
 
+def adding(calendar: BusinessCalendar, span: timedelta, base: Base, start: datetime) -> datetime:
+    return calendar.add(start, span, base)
+
+
+def measuring(calendar: BusinessCalendar, span: timedelta, base: Base, start: datetime) -> timedelta:
+    return calendar.between(start, start + span, base)
+
+
 def growth(calendar: BusinessCalendar, base: Base, sign: int) -> float:
     """Return how many times the look-ups of a short span a long one takes."""
-    short = looks(lambda start: calendar.add(start, sign * SHORT, base))
-    long = looks(lambda start: calendar.add(start, sign * LONG, base))
+    short = looks(partial(adding, calendar, sign * SHORT, base))
+    long = looks(partial(adding, calendar, sign * LONG, base))
     return sum(long) / sum(short)
 
 
@@ -84,8 +93,8 @@ def test_no_answer_takes_more_look_ups_than_two_bisections(base: Base) -> None:
     table: Table = calendar._tables[base]
     most = 2 * len(table.totals).bit_length() + FIXED
     for span in (SHORT, LONG):
-        assert 0 < max(looks(lambda start, span=span: calendar.add(start, span, base))) <= most
-        assert 0 < max(looks(lambda start, span=span: calendar.between(start, start + span, base))) <= most
+        assert 0 < max(looks(partial(adding, calendar, span, base))) <= most
+        assert 0 < max(looks(partial(measuring, calendar, span, base))) <= most
 
 
 def test_a_calendar_that_walks_its_intervals_would_be_caught() -> None:

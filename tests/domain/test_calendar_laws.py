@@ -37,8 +37,8 @@ AMOUNTS: Final = st.one_of(
     st.integers(0, 60 * 60).map(lambda minutes: minutes * HOUR / 60),
 )
 BASES: Final = st.sampled_from(Base)
-ANYTHING: Final[Any] = settings(max_examples=120, deadline=None)
-FEW: Final[Any] = settings(max_examples=40, deadline=None)
+ANYTHING: Final = settings(max_examples=120, deadline=None)
+FEW: Final = settings(max_examples=40, deadline=None)
 
 
 @st.composite

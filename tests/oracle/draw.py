@@ -1,6 +1,6 @@
 """Random calendars around awkward dates, and random questions about them with the oracle's answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -30,6 +30,8 @@ WEIGHTS: Final = (50, 20, 10, 10, 10)
 NIGHT: Final = 4 * 3600
 """Offsets change in the first hours of a date: windows like to begin and end there."""
 
+Style = Callable[[Random], list[list[str]]]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -47,7 +49,7 @@ def calendar(random: Random, days: int) -> tuple[Document, int, int]:
     timezone = random.choice(sorted(ANCHORS))
     anchor = date.fromisoformat(random.choice(ANCHORS[timezone]))
     start = seconds_of(datetime(anchor.year, anchor.month, anchor.day, tzinfo=UTC)) - days * DAY // 2
-    styles = [random.choice((office, scattered, nightly)) for _ in range(2)]
+    styles: list[Style] = [random.choice((office, scattered, nightly)) for _ in range(2)]
     weekly = {day: random.choice(styles)(random) for day in WEEKDAYS if random.random() < 0.8}
     document = {"timezone": timezone, "weekly_hours": weekly, "exceptions": exceptions(random, anchor, days)}
     return document, start, start + days * DAY
@@ -58,11 +60,16 @@ def exceptions(random: Random, anchor: date, days: int) -> list[dict[str, object
     near = [random.randint(-2, 2) for _ in range(random.randint(0, 3))]
     far = [random.randint(-days // 2, days // 2) for _ in range(random.randint(0, 4))]
     dates = sorted({anchor + timedelta(days=away) for away in (*near, *far)})
-    styles = (lambda _: [], lambda _: [], office, scattered, nightly)
+    styles: tuple[Style, ...] = (closed, closed, office, scattered, nightly)
     return [
         {"date": day.isoformat(), "name": f"exception {index}", "hours": random.choice(styles)(random)}
         for index, day in enumerate(dates)
     ]
+
+
+def closed(_: Random) -> list[list[str]]:
+    """Draw nothing."""
+    return []
 
 
 def office(random: Random) -> list[list[str]]:

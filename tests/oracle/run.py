@@ -83,7 +83,7 @@ def answer(calendar: BusinessCalendar, case: Case) -> datetime | timedelta | boo
 
 def expected(case: Case) -> datetime | timedelta | bool | None:
     """Return the oracle's answer as the calendar would give it."""
-    if case.expected is None or case.operation == "is_open":
+    if case.expected is None or isinstance(case.expected, bool):
         return case.expected
     return timedelta(seconds=case.expected) if case.operation == "between" else instant(case.expected)
 
