@@ -11,13 +11,17 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -27,8 +31,13 @@ LOGIN: Final = "kawan_app"
 SUPERUSER: Final = "postgres"
 PORT: Final = "5432"
 LONGEST_SOCKET_DIR: Final = 107 - len(f"/.s.PGSQL.{PORT}.lock")
-NOBODY: Final = 65534
+PLAIN_PATH: Final = re.compile(r"[\w/.-]+", re.ASCII)
+TEMPORARY: Final = Path("/tmp")  # noqa: S108  # not TMPDIR: every process has to find the same place
+BUILTIN_LOCALE_SINCE: Final = 17
 START_SECONDS: Final = 30
+ORPHAN_SECONDS: Final = 5
+STOP_SECONDS: Final = 20
+STEP_SECONDS: Final = 0.02
 CONFIGURATION: Final = """
 listen_addresses = ''
 unix_socket_permissions = 0700
@@ -54,6 +63,29 @@ class EmbeddedError(Exception):
     """The development database can't be had; the message says what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to run a program of PostgreSQL, which refuses root: what to put before it, and whose files it then has."""
+
+    before: tuple[str, ...]
+    owner: int
+
+
+NOBODY: Final = 65534
+PLAIN: Final = Way((), os.getuid())
+# Root by another number: its files stay root's own.
+NAMESPACE: Final = Way(("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"), 0)
+# Where a container allows no namespaces: nobody, who may enter every directory as root may, so that
+# it works below those that only root may enter. The data is given to it, nothing else.
+UNPRIVILEGED: Final = Way(
+    (
+        "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+        "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--securebits=+no_setuid_fixup",
+    ),
+    NOBODY,
+)  # fmt: skip
+
+
 class EmbeddedPostgres:
     """One server in a state directory; `durable=False` is for tests, which may lose it."""
 
@@ -73,12 +105,12 @@ class EmbeddedPostgres:
 
     @property
     def socket_dir(self) -> Path:
-        """Return where the socket lies: beside the data, or in /tmp where that path is too long for one."""
+        """Return where the socket lies: beside the data, or in /tmp where an address can't hold that path."""
         near = self.root / "socket"
-        if len(os.fsencode(near)) <= LONGEST_SOCKET_DIR:
+        if PLAIN_PATH.fullmatch(str(near)) and len(str(near)) <= LONGEST_SOCKET_DIR:
             return near
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"kawan-{os.getuid()}-{digest}"
+        return TEMPORARY / f"kawan-{os.getuid()}-{digest}"
 
     @property
     def owner_url(self) -> str:
@@ -94,18 +126,17 @@ class EmbeddedPostgres:
         return f"postgresql+asyncpg://{role}@/{DATABASE}?host={self.socket_dir}&port={PORT}"
 
     def start(self) -> None:
-        """Start the server, or join the one that others started.
+        """Start the server, or join the one that others started; started again, it mends one that was killed.
 
         Raises:
             EmbeddedError: it doesn't start, or there are no binaries.
         """
         self._prepare()
         with self._starting():
-            if self._held is None:
-                self._held = (self.root / "users.lock").open("wb")
-                fcntl.flock(self._held, fcntl.LOCK_SH)
-            if not self._answers():
+            self._held = self._held or self._join()
+            if not self.runs():
                 self._launch()
+            self._await_answer()
             self._watch()
 
     def stop(self) -> None:
@@ -115,44 +146,27 @@ class EmbeddedPostgres:
         with self._starting():
             self._held.close()
             self._held = None
-            if self.unused():
-                self.halt()
+            if self._unused():
+                self._halt()
 
-    def unused(self) -> bool:
-        """Tell whether no process uses the server now."""
-        with (self.root / "users.lock").open("wb") as users:
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
+    def runs(self) -> bool:
+        """Tell whether the server's process is there."""
+        return self._pid() is not None
 
-    def halt(self) -> None:
-        """Stop the server if it runs."""
-        if (self.data / "postmaster.pid").exists():
-            self._run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", "20", check=False)
-
-    def await_nobody(self) -> None:
-        """Wait until no process uses the server any more, then stop it: what the watcher does."""
+    def watch(self, watching: int) -> None:
+        """Wait until no process uses the server any more, then stop it and close the watcher's lock, a descriptor."""
         while True:
-            with (self.root / "users.lock").open("wb") as users:
+            with self._users() as users:
                 fcntl.flock(users, fcntl.LOCK_EX)
             # Between the two locks somebody may have come: only under the second one is it certain.
             with self._starting():
-                if self.unused():
-                    self.halt()
+                if self._unused():
+                    self._halt()
+                    # Before the next start looks for a watcher, this one may not seem to be there.
+                    os.close(watching)
                     return
 
-    # ---------------------------------------------------------------------------------- files
-
-    def _prepare(self) -> None:
-        for place in (self.root, self.socket_dir):
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = place.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-                raise EmbeddedError(
-                    f"{place} has to be a directory of your own with mode 0700; remove it and try again."
-                )
+    # --------------------------------------------------------------------------------- locks
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:
@@ -161,51 +175,26 @@ class EmbeddedPostgres:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    # --------------------------------------------------------------------------------- server
+    def _users(self) -> IO[bytes]:
+        return (self.root / "users.lock").open("wb")
 
-    def _answers(self) -> bool:
-        try:
-            asked = self._run("pg_isready", "-q", "-h", str(self.socket_dir), "-p", PORT, "-t", "2", check=False)
-        except EmbeddedError:
-            return False
-        return asked.returncode == 0
+    def _join(self) -> IO[bytes]:
+        users = self._users()
+        fcntl.flock(users, fcntl.LOCK_SH)
+        return users
 
-    def _launch(self) -> None:
-        if not self.data.exists():
-            self._create()
-        self._forget_dead_server()
-        options = f"-k '{self.socket_dir}' -p {PORT}"
-        arguments = ("-D", str(self.data), "-l", str(self.log), "-o", options, "-w", "-t", str(START_SECONDS))
-        if self._run("pg_ctl", "start", *arguments, check=False).returncode:
-            raise EmbeddedError(f"The development database doesn't start; {self.log} says why.")
-
-    def _forget_dead_server(self) -> None:
-        """Remove the pid file of a server that was killed, where its number is another process's by now."""
-        path = self.data / "postmaster.pid"
-        try:
-            pid = int(path.read_text(encoding="ascii").split()[0])
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError, IndexError):
-            return
-        if b"postgres" not in command:
-            path.unlink(missing_ok=True)
-
-    def _create(self) -> None:
-        """Make the cluster beside its place and move it there whole: half a one is never found."""
-        with tempfile.TemporaryDirectory(prefix="new-", dir=self.root) as scratch:
-            fresh = Path(scratch) / "data"
-            locale = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if self._version() >= 17 else ()  # noqa: PLR2004
-            self._run(
-                "initdb", "-D", str(fresh), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", *locale
-            )
-            with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
-                configuration.write(CONFIGURATION if self.durable else CONFIGURATION + CARELESS)
-            self._run("postgres", "--single", "-D", str(fresh), "postgres", given=_lines(ROLES))
-            fresh.rename(self.data)
-
-    def _version(self) -> int:
-        printed = self._run("postgres", "--version").stdout
-        return int(printed.rsplit(" ", 1)[-1].split(".")[0].strip())
+    def _unused(self) -> bool:
+        """Tell whether no process uses the server now; to be asked while starting is excluded."""
+        with self._users() as users:
+            for _ in range(2):
+                try:
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    # Waits until the watcher, which holds it alone for an instant, has let go.
+                    fcntl.flock(users, fcntl.LOCK_SH)
+                else:
+                    return True
+        return False
 
     def _watch(self) -> None:
         """See that a watcher is there; it holds a lock of its own as long as it lives."""
@@ -215,7 +204,7 @@ class EmbeddedPostgres:
             except BlockingIOError:
                 return
             subprocess.run(
-                [sys.executable, "-m", "app.embedded", str(self.root.parent)],
+                [sys.executable, "-m", "app.embedded", str(self.root.parent), str(lock.fileno())],
                 cwd=Path(__file__).resolve().parent.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -225,31 +214,157 @@ class EmbeddedPostgres:
                 check=True,
             )
 
-    def _run(
-        self, program: str, *arguments: str, given: str = "", check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a program of PostgreSQL, as an ordinary user even where we are root.
+    # --------------------------------------------------------------------------------- files
+
+    def _prepare(self) -> None:
+        for place in (self.root, self.socket_dir):
+            try:
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                found = place.lstat()
+            except OSError as error:
+                raise EmbeddedError(
+                    f"{place} can't be made ({error.strerror}); set STATE_DIR to a directory that you may write."
+                ) from None
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+                raise EmbeddedError(
+                    f"{place} has to be a directory of your own with mode 0700; remove it and try again."
+                )
+
+    def _create(self) -> None:
+        """Make the cluster beside its place and move it there whole: half a one is never found."""
+        fresh = self.root / "fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        written = () if self.durable else ("--no-sync",)
+        self._require(
+            "initdb", "-D", str(fresh), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", *self._locale(), *written
+        )
+        with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
+            configuration.write(CONFIGURATION if self.durable else CONFIGURATION + CARELESS)
+        self._require("postgres", "--single", "-D", str(fresh), "postgres", given=ROLES.lstrip())
+        fresh.rename(self.data)
+
+    def _locale(self) -> tuple[str, ...]:
+        printed = self._require("postgres", "--version")
+        version = re.search(r"\d+", printed)
+        if version and int(version[0]) >= BUILTIN_LOCALE_SINCE:
+            return ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        return ("--locale=C.UTF-8",)
+
+    def _give_data(self) -> None:
+        """Give data and log to the user that runs the server now, the directory last, for it is what is asked."""
+        owner = self._way.owner
+        self.log.touch(mode=0o600)
+        os.chown(self.log, owner, -1)
+        if self.data.stat().st_uid == owner:
+            return
+        for folder, _, names in os.walk(self.data, topdown=False):
+            for name in names:
+                os.chown(Path(folder, name), owner, -1, follow_symlinks=False)
+            os.chown(folder, owner, -1)
+
+    # -------------------------------------------------------------------------------- server
+
+    def _pid(self) -> int | None:
+        """Return the server's number: its file may outlive it, and the number be another process's by then."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+            os.kill(pid, 0)
+            known = not Path("/proc/self").exists() or Path(f"/proc/{pid}/cwd").samefile(self.data)
+        except (OSError, ValueError, IndexError):
+            return None
+        return pid if known else None
+
+    def _launch(self) -> None:
+        if not self.data.exists():
+            self._create()
+        self._give_data()
+        # What is left of a server that was killed holds its memory for a moment.
+        if not _within(ORPHAN_SECONDS, self._started):
+            raise EmbeddedError(
+                f"The development database doesn't start{self._reason()}; {self.log} tells more,"
+                f" and without {self.root} it begins anew."
+            )
+
+    def _started(self) -> bool:
+        for left in (self.data / "postmaster.pid", self.socket_dir / f".s.PGSQL.{PORT}.lock"):
+            left.unlink(missing_ok=True)
+        options = f"-k {self.socket_dir} -p {PORT}"
+        arguments = ("-D", self.data.name, "-l", self.log.name, "-o", options, "-w", "-t", str(START_SECONDS))
+        return self._run("pg_ctl", "start", *arguments).returncode == 0
+
+    def _reason(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        fatal = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
+        return f" ({fatal[-1]})" if fatal else ""
+
+    def _answers(self) -> bool:
+        where = ("-h", str(self.socket_dir), "-p", PORT, "-U", SUPERUSER, "-d", SUPERUSER)
+        return subprocess.run([str(_binaries() / "pg_isready"), "-q", *where], check=False).returncode == 0
+
+    def _await_answer(self) -> None:
+        """Wait for a server that somebody else has just started, or that recovers."""
+        if not _within(START_SECONDS, self._answers):
+            raise EmbeddedError(f"The development database doesn't answer; {self.log} says why.")
+
+    def _halt(self) -> None:
+        """Stop the server if it runs: politely, or by force, after which it recovers at the next start."""
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            pid = self._pid()
+            if pid is None:
+                return
+            os.kill(pid, number)
+            _within(STOP_SECONDS, lambda: not self.runs())
+
+    @cached_property
+    def _way(self) -> Way:
+        """The way to run PostgreSQL here.
+
+        Raises:
+            EmbeddedError: we are root, and the system lets us be nobody else.
+        """
+        if os.getuid() != 0:
+            return PLAIN
+        for way in (NAMESPACE, UNPRIVILEGED):
+            # Who can write our directory and run the binaries can do the rest.
+            probe = [*way.before, "test", "-w", str(self.root), "-a", "-x", str(_binaries() / "postgres")]
+            if shutil.which(probe[0]) and subprocess.run(probe, check=False, capture_output=True).returncode == 0:
+                return way
+        raise EmbeddedError("PostgreSQL refuses to run as root here; start as an ordinary user, or set DATABASE_URL.")
+
+    def _run(self, program: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a program of PostgreSQL in our directory.
 
         Its output goes through a file: a pipe would stay open as long as the server that it starts.
         """
-        command = [*_ordinary(), str(_binaries() / program), *arguments]
+        command = [*self._way.before, str(_binaries() / program), *arguments]
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             done = subprocess.run(
                 command, input=given, stdout=output, stderr=subprocess.STDOUT, text=True, check=False, cwd=self.root,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
+                env={**os.environ, "LC_ALL": "C"},
             )  # fmt: skip
             output.seek(0)
             done.stdout = output.read()
-        if check and done.returncode:
-            raise EmbeddedError(
-                f"{program} failed: {done.stdout.strip().splitlines()[-1:]}; remove {self.root} to begin anew."
-            )
         return done
 
+    def _require(self, program: str, *arguments: str, given: str = "") -> str:
+        """Run a program that has to succeed, and return what it printed."""
+        done = self._run(program, *arguments, given=given)
+        # The single-user server goes on after an error, and ends as if all were well.
+        wrong = re.search(r"(?:error|fatal):\s*(.+)", done.stdout, re.IGNORECASE)
+        if done.returncode or wrong:
+            reason = wrong[1] if wrong else f"exit code {done.returncode}"
+            raise EmbeddedError(f"{program} failed ({reason}); mend that, or set DATABASE_URL.")
+        return done.stdout
 
-def _lines(script: str) -> str:
-    """Return a script as the single-user server reads it: one statement a line."""
-    return "\n".join(line for line in script.splitlines() if line) + "\n"
+
+def _within(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Wait until something holds, and tell whether it came to that in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(STEP_SECONDS)
+    return True
 
 
 def _binaries() -> Path:
@@ -270,30 +385,12 @@ def _binaries() -> Path:
     raise EmbeddedError("No PostgreSQL was found; run `make run`, which installs one, or set DATABASE_URL.")
 
 
-def _ordinary() -> list[str]:
-    """Return how to run the server, which refuses root: in a user namespace, where root has another number.
-
-    Its files stay root's own, so it works below directories that only root may enter, too.
-
-    Raises:
-        EmbeddedError: we are root, and the system allows no user namespaces.
-    """
-    if os.getuid() != 0:
-        return []
-    command = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
-    if shutil.which(command[0]):
-        tried = subprocess.run([*command, "true"], check=False, capture_output=True)
-        if tried.returncode == 0:
-            return command
-    raise EmbeddedError("PostgreSQL refuses to run as root here; start as an ordinary user, or set DATABASE_URL.")
-
-
 def main() -> None:
     """Be the watcher of the server in a state directory, in the background."""
     if os.fork():
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    EmbeddedPostgres(Path(sys.argv[1])).await_nobody()
+    EmbeddedPostgres(Path(sys.argv[1])).watch(int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, n
     document = body.model_dump(exclude={"name"})
     found = BusinessCalendar.parse(document)
     if not found.between(now, now + AHEAD):
-        raise Problem("calendar_never_opens", "Give it open time within the next 366 days.")
+        raise Problem("calendar_never_opens", "The calendar has no open time within the next 366 days; give it some.")
     kept = Calendar(
         id=ids.new_id(),
         name=body.name,
@@ -118,7 +118,7 @@ async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, n
         await once.write(lambda: policies.add_calendar(held.pool, kept, answered))
     except ConstraintError as error:
         if error.name == "uq_calendars_name":
-            raise Problem("name_taken", "Choose another name for the calendar.") from None
+            raise Problem("name_taken", "Another calendar has this name already; choose another one.") from None
         raise
     return answer(shape, status=201, headers=headers)
 
@@ -215,7 +215,7 @@ def _trace(found: BusinessCalendar, start: datetime, end: datetime, base: Base) 
     first, last = min(start, end), max(start, end)
     trace = trace_shape(found.trace(first, last, base))
     if len(trace) > LONGEST_TRACE:
-        raise Problem("trace_too_long", f"Ask for a span that has at most {LONGEST_TRACE} segments.")
+        raise Problem("trace_too_long", f"This span has more than {LONGEST_TRACE} segments; ask for a shorter one.")
     return trace
 
 

@@ -95,7 +95,7 @@ async def authenticated(
     """
     parts = KEY.fullmatch(credentials.credentials) if credentials else None
     if parts is None:
-        raise _unauthenticated("Send an API key: Authorization: Bearer ke_<id>_<secret>.")
+        raise _unauthenticated("No API key came with the request; send Authorization: Bearer ke_<id>_<secret>.")
     key_id, secret = parts.groups()
     found = await staff.credential(held.pool, key_id)
     # An unknown key costs as much as a wrong secret, so that no id can be guessed by the time it takes.

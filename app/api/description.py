@@ -26,9 +26,7 @@ ABOUT: Final[dict[str, Any]] = {
         {"name": "system", "description": "The service about itself."},
     ],
 }
-EXAMPLES: Final[dict[str, Any]] = json.loads(
-    Path(__file__).with_name("examples.json").read_text(encoding="utf-8")
-)
+EXAMPLES: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("examples.json").read_text(encoding="utf-8"))
 """A call of each operation as it really went; a test makes them anew and compares."""
 
 ALWAYS: Final = (422, 503)

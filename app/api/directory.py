@@ -555,7 +555,9 @@ async def _put(
     for _ in range(2):
         found = await register.by_name(held.pool, external_id)
         if if_match is not None and (found is None or if_match not in {"*", etag(found.version)}):
-            raise Problem("precondition_failed", "Read it again, then decide again.")
+            raise Problem(
+                "precondition_failed", "It has moved on since the version you named; read it again, then decide again."
+            )
         if if_none_match is not None and found is not None:
             raise Problem("precondition_failed", "It is there already; send If-Match to change it.")
         row = entry(found)
@@ -574,10 +576,15 @@ async def _put(
 def _refused(error: ConstraintError) -> Problem:
     """Say which rule of the schema a write would break."""
     if error.name == OVERLAP:
-        return Problem("subscriptions_overlap", "End or cancel the other plan of this agreement first.")
+        return Problem(
+            "subscriptions_overlap",
+            "Another plan of this agreement covers some of these days; end or cancel that one first.",
+        )
     if error.name.startswith("fk_"):
         field = "agreement_id" if "agreement_id" in error.name else "client_id"
         return errors.invalid([FieldError(f"/{field}", f"unknown_{field[:-3]}", "name one that is known here")])
     if error.name.startswith("uq_"):
-        return Problem("name_taken", "Choose another one, or change the one that is there.")
+        return Problem(
+            "name_taken", "Another one has this name or address already; choose another, or change that one."
+        )
     return errors.invalid([FieldError("", "refused", "these values contradict each other")])

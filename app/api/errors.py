@@ -126,9 +126,13 @@ async def on_problem(request: Request, error: Exception) -> Response:
             problem = not_found()
         case HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = request.state.allow
-            problem = Problem("method_not_allowed", f"Use one of: {allowed}.", headers={"Allow": allowed})
+            problem = Problem(
+                "method_not_allowed",
+                f"This address doesn't take that method; use one of {allowed}.",
+                headers={"Allow": allowed},
+            )
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            problem = Problem("body_too_large", "Send less.")
+            problem = Problem("body_too_large", "The body is too large; send less.")
         case _:
             problem = Problem("malformed_body", "The request could not be read; send well-formed JSON in UTF-8.")
     return render(request, problem)
@@ -186,12 +190,16 @@ HANDLERS: Final = {
 
 def invalid(errors: Iterable[FieldError]) -> Problem:
     """Return the refusal of a request whose fields are wrong."""
-    return Problem("validation_failed", "Mend the fields named in errors and send the request again.", errors=errors)
+    return Problem(
+        "validation_failed",
+        "Some fields are wrong; mend those named in errors and send the request again.",
+        errors=errors,
+    )
 
 
 def not_found() -> Problem:
     """Return the one answer for what isn't there and for what the caller may not know of."""
-    return Problem("not_found", "Check the address and the id; what you may not see looks just like this.")
+    return Problem("not_found", "There is nothing here that you may know of; check the address and the id.")
 
 
 def _sentence(text: str) -> str:

@@ -106,12 +106,12 @@ class StrictRequest(Request):
         """
         if not hasattr(self, "_body"):
             if self.headers.get("content-encoding", "identity") != "identity":
-                raise Problem("unsupported_media_type", "Send the body without a Content-Encoding.")
+                raise Problem("unsupported_media_type", "The body has a Content-Encoding; send it without one.")
             chunks, size = [], 0
             async for chunk in self.stream():
                 size += len(chunk)
                 if size > LARGEST_BODY:
-                    raise Problem("body_too_large", f"Send at most {LARGEST_BODY} bytes.")
+                    raise Problem("body_too_large", f"The body is larger than {LARGEST_BODY} bytes; send less.")
                 chunks.append(chunk)
             self._body = b"".join(chunks)
         return self._body
@@ -132,9 +132,9 @@ class StrictRequest(Request):
                 parse_int=_bounded,
             )
         except UnicodeDecodeError:
-            raise Problem("malformed_body", "Encode the body in UTF-8.") from None
+            raise Problem("malformed_body", "The body is not UTF-8; encode it so.") from None
         except RecursionError:
-            raise Problem("malformed_body", f"Nest the body at most {DEEPEST} levels deep.") from None
+            raise Problem("malformed_body", f"The body is nested too deeply; stay within {DEEPEST} levels.") from None
         except ValueError as error:
             raise Problem("malformed_body", _why(error)) from None
         found: list[FieldError] = []
@@ -188,13 +188,15 @@ def _check_media_type(request: Request) -> None:
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if media_type.strip().lower() != "application/json" or charset not in {"", "utf-8"}:
-        raise Problem("unsupported_media_type", "Send the body as application/json in UTF-8.")
+        raise Problem(
+            "unsupported_media_type", "The body is not declared as application/json in UTF-8; declare and encode it so."
+        )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _MalformedError("Give each key of an object once.")
+        raise _MalformedError("An object has the same key twice; give each key once.")
     return found
 
 
@@ -205,13 +207,13 @@ def _no_constant(_name: str) -> None:
 def _finite(text: str) -> float:
     value = float(text)
     if value in {float("inf"), float("-inf")}:
-        raise _MalformedError("A number is too large.")
+        raise _MalformedError("A number is too large; stay below 2^63.")
     return value
 
 
 def _bounded(text: str) -> int:
     if len(text) > len(str(LARGEST_INTEGER)) + 1 or abs(int(text)) > LARGEST_INTEGER:
-        raise _MalformedError("A number is too large.")
+        raise _MalformedError("A number is too large; stay below 2^63.")
     return int(text)
 
 
@@ -220,13 +222,15 @@ class _MalformedError(ValueError):
 
 
 def _why(error: ValueError) -> str:
-    return str(error) if isinstance(error, _MalformedError) else "Send one well-formed JSON value."
+    return (
+        str(error) if isinstance(error, _MalformedError) else "The body is not well-formed JSON; send one JSON value."
+    )
 
 
 def _inspect(value: object, pointer: str, depth: int, found: list[FieldError]) -> None:
     """Note NUL, lone surrogates and too deep nesting, wherever they are."""
     if depth > DEEPEST:
-        raise Problem("malformed_body", f"Nest the body at most {DEEPEST} levels deep.")
+        raise Problem("malformed_body", f"The body is nested too deeply; stay within {DEEPEST} levels.")
     if isinstance(value, str):
         if "\0" in value or SURROGATE.search(value):
             found.append(

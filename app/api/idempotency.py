@@ -71,7 +71,7 @@ class Once:
         except LockTimeoutError:
             if self.key is None:
                 raise
-            detail = "Wait for the first request, or ask for its answer again in a second."
+            detail = "A request with this key is still under way; wait for it, or ask again in a second."
             raise Problem("idempotency_key_in_use", detail, headers={"Retry-After": "1"}) from None
 
 

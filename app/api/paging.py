@@ -71,4 +71,6 @@ def _seal(request: Request, secret: bytes, text: bytes) -> bytes:
 
 
 def _invalid() -> Problem:
-    return Problem("invalid_cursor", "Start again without a cursor, or use next_cursor with the same filters.")
+    return Problem(
+        "invalid_cursor", "This cursor was not made for this list with these filters; start again without one."
+    )

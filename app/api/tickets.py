@@ -107,7 +107,9 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
         await once.write(lambda: tickets.add(held.pool, opened, story, kept))
     except ConstraintError as error:
         if error.name == USED_CHECK:
-            raise Problem("check_used", "Ask for a new eligibility check, or leave it out.") from None
+            raise Problem(
+                "check_used", "Another ticket uses this eligibility check; ask for a new one, or leave it out."
+            ) from None
         raise
     return answer(shape, status=201, headers=headers)
 
@@ -290,7 +292,10 @@ async def act(
     for _ in range(TRIES):
         found, terms = await seen(held, caller, ticket_id)
         if if_match not in {None, "*", etag(found.version)}:
-            raise Problem("precondition_failed", "Read the ticket again, then decide again.")
+            raise Problem(
+                "precondition_failed",
+                "The ticket has moved on since the version you named; read it again, then decide again.",
+            )
         case = Case.of(found, terms, actor=caller.actor, now=now)
         happened = ticket.numbered(found, call.decide(case))
         changed = ticket.fold(found, happened)

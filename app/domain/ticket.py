@@ -163,7 +163,7 @@ def forbidden(ticket: Ticket, actor: Actor) -> tuple[Forbidden, ...]:
 def _refusal(name: ActName, ticket: Ticket, actor: Actor) -> Forbidden | None:
     rows = [row for row in ACTS if row.name is name and actor.role in row.who]
     if not rows or _foreign(ticket, actor):
-        return Forbidden(name, ActForbiddenError.code, f"{actor.role} may never {name} here; ask staff to do it")
+        return Forbidden(name, ActForbiddenError.code, f"the role {actor.role} may never {name}; ask somebody who may")
     if not any(ticket.status in row.sources for row in rows):
         return Forbidden(name, ActNotAllowedError.code, f"{name} needs another status than {ticket.status}")
     if name is ActName.ACKNOWLEDGE and not ticket.running(Clock.ACKNOWLEDGEMENT):

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import tzdata
 
 from app.domain.calendar import Base, BusinessCalendar, Segment, SegmentKind
 from app.domain.errors import InstantOutOfRangeError, InvalidDocumentError, NaiveDatetimeError
@@ -376,4 +376,4 @@ def test_the_fingerprint_changes_with_anything(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_release_of_the_time_zone_database_is_named() -> None:
-    assert calendar().tzdata == tzdata.IANA_VERSION
+    assert calendar().tzdata == import_module("tzdata").IANA_VERSION

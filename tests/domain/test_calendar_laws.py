@@ -47,7 +47,8 @@ def windows(draw: st.DrawFn, fewest: int = 0) -> tuple[Window, ...]:
     cuts = sorted(draw(st.lists(st.integers(0, 96), min_size=2 * fewest, max_size=6, unique=True)))
     times = [cut * HOUR / 4 for cut in cuts]
     made = [Window(opens, closes) for opens, closes in zip(times[::2], times[1::2], strict=False)]
-    if made and draw(st.booleans()):
+    past_midnight = draw(st.booleans())
+    if made and past_midnight:
         last = made.pop()
         earliest = made[0].start if made else last.start
         made.append(Window(last.start, min(earliest, draw(st.sampled_from((NO_TIME, 2 * HOUR, 6 * HOUR))))))
