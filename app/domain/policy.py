@@ -235,7 +235,9 @@ class PolicyReader(HoursReader):
             weekly=calendar.read("weekly_hours", self.weekly_hours, ((),) * 7),
             holidays=self._holidays(calendar),
             clauses=self._clauses(top),
-            targets={Clock(name): self._target(targets, name) for name in targets.fields if name in list(Clock)},
+            targets={
+                Clock(name): self._target(targets, name, Clock(name)) for name in targets.fields if name in list(Clock)
+            },
             targets_by_priority=dict(self._targets_by_priority(targets)),
             channels={channel: self._channel(channels, channel) for channel in Channel},
             urgent=channels.choices("urgent", Priority),
@@ -276,11 +278,11 @@ class PolicyReader(HoursReader):
             self.refuse(f"{fields.pointer}/clause", "unknown_clause", "cite a clause of this document")
         return name
 
-    def _target(self, targets: Table, name: str) -> Target:
+    def _target(self, targets: Table, name: str, clock: Clock) -> Target:
         known = ("clause", "kind", "seconds", "base", "warn_at", "warn_base")
         fields = self._section(targets, name, known, ("by_priority",))
         return Target(
-            clock=Clock(name),
+            clock=clock,
             kind=fields.choice("kind", Kind),
             clause=self._clause(fields),
             amount=timedelta(seconds=fields.integer("seconds", 1, YEAR)),
@@ -292,13 +294,17 @@ class PolicyReader(HoursReader):
     def _targets_by_priority(self, targets: Table) -> list[tuple[tuple[Clock, Priority], Target]]:
         """Read the targets of single priorities: each repeats only what differs."""
         found = []
-        for name, whole in targets.fields.items():
-            usual = dict(whole) if isinstance(whole, Mapping) else {}
-            special = self.table(usual.pop("by_priority", {}), f"/targets/{name}/by_priority", (), tuple(Priority))
-            for priority, own in special.fields.items():
-                if priority in list(Priority) and isinstance(own, Mapping) and name in list(Clock):
-                    fields = Table(self, {name: {**usual, **own}}, special.pointer)
-                    found.append(((Clock(name), Priority(priority)), self._target(fields, name)))
+        for clock in Clock:
+            usual = targets.fields.get(clock)
+            if not isinstance(usual, Mapping):
+                continue
+            pointer = f"{targets.pointer}/{clock}/by_priority"
+            special = self.table(usual.get("by_priority", {}), pointer, (), tuple(Priority))
+            for priority in (priority for priority in Priority if priority in special):
+                own = self.table(special.fields[priority], f"{pointer}/{priority}", (), tuple(usual))
+                whole = {name: value for name, value in usual.items() if name != "by_priority"}
+                target = Table(self, {priority: {**whole, **own.fields}}, pointer)
+                found.append(((clock, priority), self._target(target, priority, clock)))
         return found
 
     def _percentages(self, fields: Table) -> tuple[int, ...]:

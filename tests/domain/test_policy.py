@@ -1,0 +1,101 @@
+"""The shipped policy: whole, true to the text, and refused with names where a field is wrong."""
+
+import re
+import tomllib
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from app.domain import policy
+from app.domain.errors import InvalidDocumentError
+from app.domain.policy import CLAUSES, Clock, Priority
+from tests.conftest import ROOT
+
+DOCUMENT: dict[str, Any] = tomllib.loads((ROOT / "app" / "policies" / "v1.toml").read_text(encoding="utf-8"))
+TEXT = (ROOT / "app" / "policies" / "support-policy.txt").read_text(encoding="utf-8")
+
+
+def words(text: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def test_the_shipped_policy_has_all_28_clauses() -> None:
+    version = policy.parse(DOCUMENT)
+    assert len(CLAUSES) == 28
+    assert tuple(version.clauses) == CLAUSES
+
+
+@pytest.mark.parametrize("clause", sorted(set(CLAUSES) - {"channels.email"}))
+def test_every_clause_is_a_sentence_of_the_policy(clause: str) -> None:
+    assert words(DOCUMENT["clauses"][clause]["text"]) in words(TEXT)
+
+
+def test_the_clause_with_a_blank_keeps_what_is_around_it() -> None:
+    """The text leaves out the address; the blank is an open question, not an empty string."""
+    assert "for non-urgent inquiries" in DOCUMENT["clauses"]["channels.email"]["text"]
+    assert any("e-mail address" in question for question in DOCUMENT["open_questions"])
+    assert policy.parse(DOCUMENT).email_address is None
+
+
+def test_only_priority_keys_a_target() -> None:
+    version = policy.parse(DOCUMENT)
+    assert version.target(Clock.RESOLUTION, Priority.CRITICAL).base == "calendar"
+    assert version.target(Clock.RESOLUTION, Priority.HIGH).base == "business_days"
+    assert {version.target(Clock.ACKNOWLEDGEMENT, priority).amount.total_seconds() for priority in Priority} == {7200}
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("version", 0, "out_of_range"),
+    ("version", None, "missing"),
+    ("zz", 1, "unknown_field"),
+    ("effective_from", "2026-02-30", "wrong_date"),
+    ("calendar/timezone", "Asia/Kuala Lumpur", "unknown_timezone"),
+    ("calendar/weekly_hours/mon", [["09:00", "25:00"]], "wrong_wall_time"),
+    ("calendar/weekly_hours/noday", [], "unknown_field"),
+    ("targets/acknowledgement/seconds", -1, "out_of_range"),
+    ("targets/acknowledgement/seconds", True, "out_of_range"),
+    ("targets/acknowledgement/base", "hours", "unknown_value"),
+    ("targets/acknowledgement/clause", "response.first", "unknown_clause"),
+    ("targets/acknowledgement/warn_at", [75, 50], "wrong_percentages"),
+    ("targets/acknowledgement/warn_at", [50, 100], "wrong_percentages"),
+    ("targets/resolution/by_priority/urgent", {}, "unknown_field"),
+    ("targets/resolution/by_priority/critical/base", "days", "unknown_value"),
+    ("channels/urgent", "critical", "wrong_type"),
+    ("channels/phone/tiers", ["gold"], "unknown_value"),
+    ("channels/phone/urgent_only", "yes", "wrong_type"),
+    ("channels/fax", {}, "unknown_field"),
+    ("exclusions/upgrades/verdict", "maybe", "unknown_value"),
+    ("limits/backdate_days", 1.5, "out_of_range"),
+    ("limits/description_characters", None, "missing"),
+    ("clauses/priority.low", None, "missing"),
+    ("clauses/priority.low/text", "", "wrong_text"),
+    ("clauses/priority.lowest", {}, "unknown_field"),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "code"), WRONG, ids=[f"{where}={value}" for where, value, _ in WRONG])
+def test_a_wrong_field_is_refused_by_its_name(where: str, value: Any, code: str) -> None:
+    document = deepcopy(DOCUMENT)
+    *steps, last = where.split("/")
+    place = document
+    for step in steps:
+        place = place[step]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    with pytest.raises(InvalidDocumentError) as caught:
+        policy.parse(document)
+    found = [(error.pointer, error.code) for error in caught.value.errors]
+    assert any(pointer.startswith(f"/{where}") and code == named for pointer, named in found), found
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    document = deepcopy(DOCUMENT)
+    document["version"] = "one"
+    document["calendar"]["timezone"] = "Nowhere"
+    document["limits"]["zz"] = 1
+    with pytest.raises(InvalidDocumentError) as caught:
+        policy.parse(document)
+    assert {error.pointer for error in caught.value.errors} == {"/version", "/calendar/timezone", "/limits/zz"}
