@@ -2,12 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Final
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
@@ -17,14 +14,13 @@ from app.api import calendars, description, directory, eligibility, policies, sy
 from app.api.deps import Allowed, Runtime, everybody
 from app.api.errors import HANDLERS
 from app.api.front_door import Methods, RequestId
+from app.db import migrations, upkeep
 from app.db import pool as pools
-from app.db import upkeep
 from app.db.policies import Book
 from app.db.pool import Pool
 from app.settings import Settings
 from app.worker import sweep
 
-ROOT: Final = Path(__file__).resolve().parent.parent
 # Routes are tried one by one: the busiest come first.
 ROUTERS: Final = (
     tickets.router,
@@ -96,7 +92,7 @@ def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework 
                 cursor_secret=await _secret(pool, "cursors"),
                 test_clock=settings.test_clock,
                 sweep=sweep.run,
-                head=schema_head(),
+                head=migrations.head(),
             )
             yield
         finally:
@@ -112,8 +108,3 @@ async def _secret(pool: Pool, name: str) -> bytes:
     if kept is None:
         raise RuntimeError(f"the secret {name} was not kept")
     return kept.value
-
-
-def schema_head() -> str:
-    """Return the schema revision that this version of the code needs."""
-    return ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).get_current_head() or ""

@@ -4,10 +4,14 @@ import ipaddress
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DRIVER: Final = "postgresql+asyncpg://"
+
+
+class SettingsError(Exception):
+    """The environment asks for something that doesn't work; the message names all of it in one sentence."""
 
 
 class Settings(BaseSettings):
@@ -67,6 +71,19 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise ValueError("set DATABASE_URL, or use `make run`, which brings a database")
         return self.database_url
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: naming everything that is wrong or unsafe at once.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, item['loc'])).upper()} {item['msg']}".strip() for item in error.errors()]
+        raise SettingsError(f"These settings don't work: {'; '.join(reasons)}.") from None
 
 
 def _loopback(host: str) -> bool:

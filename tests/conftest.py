@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.cli import migrations
+from app.db import migrations
 from app.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,7 +25,7 @@ CLOCKS = {
     "time.time",
     "time.time_ns",
 }
-CLOCK_READERS = {"app/api/deps.py", "app/worker/loop.py"}
+CLOCK_READERS = {"app/api/deps.py", "app/cli/commands.py", "app/worker/loop.py"}
 SQL_CLOCK = re.compile(
     r"\b(?:(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\("
     r"|current_(?:date|time|timestamp)\b|local(?:time|timestamp)\b)",

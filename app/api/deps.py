@@ -69,6 +69,14 @@ def runtime(request: Request) -> Runtime:
 Held: TypeAlias = Annotated[Runtime, Depends(runtime)]
 
 
+def wall_clock() -> datetime:
+    """Read the machine's own clock: for what is no business time, such as the age of a sweep."""
+    return datetime.now(UTC)
+
+
+WallClock: TypeAlias = Annotated[datetime, Depends(wall_clock)]
+
+
 async def now(held: Held) -> datetime:
     """Read the clock, once a request: everything a request decides, it decides at this instant."""
     if held.test_clock:

@@ -1,6 +1,6 @@
 """The service about itself: is it alive, is it ready, its own description, and what its errors mean."""
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Admin, Held, Now, Public
+from app.api.deps import Admin, Held, Now, Public, WallClock
 from app.api.errors import TITLES
 from app.api.front_door import Route
 from app.api.shapes import Given, Instant, Told, answer
@@ -19,7 +19,7 @@ from app.db.statements import DatabaseUnavailableError
 router = APIRouter(tags=["system"], route_class=Route)
 test_router = APIRouter(prefix="/v1", tags=["test clock"], route_class=Route)
 
-WORKER_SECONDS: Final = 30
+WORKER_REST: Final = timedelta(seconds=30)
 
 
 class Live(Told):
@@ -79,7 +79,7 @@ async def livez() -> Response:
     dependencies=[Public],
     responses={503: {"model": Ready, "description": "Not ready: send nobody here."}},
 )
-async def readyz(held: Held) -> Response:
+async def readyz(held: Held, at: WallClock) -> Response:
     """Tell whether the database answers with the schema this version needs, and when the worker last swept."""
     try:
         found = await upkeep.readiness(held.pool)
@@ -87,7 +87,7 @@ async def readyz(held: Held) -> Response:
         found = None
     migrated = found is not None and found.revision == held.head and not (found.owner or found.superuser)
     swept_at = found.swept_at if found else None
-    seen = swept_at is not None and (datetime.now(UTC) - swept_at).total_seconds() < WORKER_SECONDS
+    seen = swept_at is not None and at - swept_at < WORKER_REST
     shape = Ready(
         ready=migrated,
         database=found is not None,

@@ -13,18 +13,18 @@ from typing import Annotated, Final
 import structlog
 import typer
 import uvicorn
-from pydantic import ValidationError
 
 from app.api import system
 from app.cli import demo as demo_data
 from app.cli import dev as development
-from app.cli import migrations, setup
+from app.cli import setup
 from app.cli.problems import StartError
+from app.db import migrations
 from app.db import pool as pools
 from app.db.statements import DatabaseUnavailableError
 from app.embedded import EmbeddedError, EmbeddedPostgres
 from app.main import create_app
-from app.settings import Settings
+from app.settings import Settings, load
 from app.worker import loop
 
 app: Final = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -35,12 +35,7 @@ def plainly() -> Iterator[None]:
     """Turn what can go wrong at a start into one sentence and exit code 2."""
     try:
         yield
-    except ValidationError as error:
-        reasons = "; ".join(
-            f"{'.'.join(map(str, item['loc'])).upper()} {item['msg']}".strip() for item in error.errors()
-        )
-        _give_up(f"These settings don't work: {reasons.strip()}.")
-    except (StartError, EmbeddedError) as error:
+    except (SettingsError, StartError, EmbeddedError, MigrationError) as error:
         _give_up(str(error))
     except DatabaseUnavailableError:
         _give_up("The database can't be reached; start it, mend DATABASE_URL, or unset it to use the embedded one.")
@@ -65,7 +60,7 @@ def database(settings: Settings) -> Iterator[tuple[str, str]]:
 def dev() -> None:
     """Start everything for development: database, migrations, demo data, API and worker."""
     with plainly():
-        settings = Settings()
+        settings = load()
         development.require_free(settings.host, settings.port)
         server = None if settings.database_url else EmbeddedPostgres(settings.state_dir)
         with database(settings) as (url, owner_url):
@@ -88,7 +83,7 @@ async def _fill(settings: Settings, url: str) -> Path:
 def serve() -> None:
     """Serve the API."""
     with plainly():
-        settings = Settings()
+        settings = load()
         with database(settings) as (url, _):
             os.environ["DATABASE_URL"] = url
             uvicorn.run(
@@ -108,7 +103,7 @@ def serve() -> None:
 def worker() -> None:
     """Look after the clocks: warnings, breaches, emergencies."""
     with plainly():
-        settings = Settings()
+        settings = load()
         log_at(settings.log_level)
         with database(settings) as (url, _):
             asyncio.run(_work(settings, url))
@@ -126,7 +121,7 @@ async def _work(settings: Settings, url: str) -> None:
 def migrate() -> None:
     """Bring the schema to this version and publish the shipped policy where there is none."""
     with plainly():
-        settings = Settings()
+        settings = load()
         with database(settings) as (url, owner_url):
             migrations.upgrade(owner_url)
             asyncio.run(_publish(url))

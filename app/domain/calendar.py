@@ -106,6 +106,8 @@ class Table:
 
     def spans(self, start: int, end: int) -> Iterator[Span]:
         """Yield the open spans within [start, end), cut at its ends."""
+        if start >= end:
+            return
         for index in range(bisect_right(self.closes, start), bisect_left(self.opens, end)):
             yield max(start, self.opens[index]), min(end, self.closes[index])
 
@@ -244,7 +246,8 @@ class BusinessCalendar:
         first, last = (start, end) if start <= end else (end, start)
         if table and table.start <= first and last <= table.end:
             return table
-        years = (to_datetime(first).year, to_datetime(last).year + 1)
+        # The last instant has no year of its own: it belongs to the table of the year it ends.
+        years = (min(to_datetime(first).year, YEARS[-1]), to_datetime(last).year + 1)
         if table:
             years = (min(years[0], table.years.start), max(years[1], table.years.stop))
         return self._built(base, range(*years))
@@ -306,7 +309,7 @@ class _Builder:
     def tables(self) -> tuple[Table, Table]:
         """Return the table of business hours and the one of business days."""
         opened: list[Span] = []
-        lost: list[Lost] = []
+        lost: dict[int, list[Span]] = {}
         whole: list[tuple[int, int, int]] = []
         open_days: set[int] = set()
         regular_days: set[int] = set()
@@ -320,12 +323,17 @@ class _Builder:
                 regular = list(_resolved(self._dates.regular(day), midnight, start, end))
                 if regular:
                     regular_days.add(day)
-                lost += [Lost(*span, self._dates.names[day]) for span in _without(regular, actual)]
+                lost.setdefault(day, []).extend(_without(regular, actual))
         days = [(start, end) for day, start, end in whole if day in open_days]
-        days_lost = [
-            Lost(start, end, self._dates.names[day]) for day, start, end in whole if day in regular_days - open_days
-        ]
-        return Table(self._years, opened, lost), Table(self._years, days, days_lost)
+        days_lost: dict[int, list[Span]] = {}
+        for day, start, end in whole:
+            if day in regular_days - open_days:
+                days_lost.setdefault(day, []).append((start, end))
+        return Table(self._years, opened, self._named(lost)), Table(self._years, days, self._named(days_lost))
+
+    def _named(self, lost: dict[int, list[Span]]) -> list[Lost]:
+        """Join what each date lost where a change of offset had split it, and add the date's name."""
+        return [Lost(*span, self._dates.names[day]) for day, spans in lost.items() for span in _joined(spans)]
 
     def _pieces(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield each local date of each stretch: its number, its midnight by that offset, the stretch."""
@@ -341,7 +349,7 @@ def to_micros(at: datetime) -> int:
         NaiveDatetimeError: it has no UTC offset.
         InstantOutOfRangeError: it lies outside 2000-01-01..2100-01-01.
     """
-    if at.tzinfo is None:
+    if at.utcoffset() is None:
         raise NaiveDatetimeError("give the instant with a UTC offset, such as 2026-01-05T10:00:00+08:00")
     micros = (at - EPOCH) // MICROSECOND
     if not FIRST <= micros <= LAST:

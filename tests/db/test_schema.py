@@ -9,8 +9,7 @@ import asyncpg
 import pytest
 from alembic import command
 
-from app.cli import migrations
-from app.db import tables
+from app.db import migrations, tables
 from tests.conftest import administer, database
 
 KINDS = (
