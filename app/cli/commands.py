@@ -21,10 +21,11 @@ from app.cli import setup
 from app.cli.problems import StartError
 from app.db import migrations
 from app.db import pool as pools
+from app.db.migrations import MigrationError
 from app.db.statements import DatabaseUnavailableError
 from app.embedded import EmbeddedError, EmbeddedPostgres
 from app.main import create_app
-from app.settings import Settings, load
+from app.settings import Settings, SettingsError, load
 from app.worker import loop
 
 app: Final = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
