@@ -35,7 +35,7 @@ PLAIN_PATH: Final = re.compile(r"[\w/.-]+", re.ASCII)
 TEMPORARY: Final = Path("/tmp")  # noqa: S108  # not TMPDIR: every process has to find the same place
 BUILTIN_LOCALE_SINCE: Final = 17
 START_SECONDS: Final = 30
-ORPHAN_SECONDS: Final = 5
+ORPHAN_SECONDS: Final = 2
 STOP_SECONDS: Final = 20
 STEP_SECONDS: Final = 0.02
 CONFIGURATION: Final = """
@@ -278,7 +278,8 @@ class EmbeddedPostgres:
         if not self.data.exists():
             self._create()
         self._give_data()
-        # What is left of a server that was killed holds its memory for a moment.
+        self._end_orphans()
+        # What was left of a server that was killed holds its memory for another moment.
         if not _within(ORPHAN_SECONDS, self._started):
             raise EmbeddedError(
                 f"The development database doesn't start{self._reason()}; {self.log} tells more,"
@@ -291,6 +292,13 @@ class EmbeddedPostgres:
         options = f"-k {self.socket_dir} -p {PORT}"
         arguments = ("-D", self.data.name, "-l", self.log.name, "-o", options, "-w", "-t", str(START_SECONDS))
         return self._run("pg_ctl", "start", *arguments).returncode == 0
+
+    def _end_orphans(self) -> None:
+        """End what is left of a server that was killed: a busy one doesn't notice, and keeps the next from starting."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (process / "exe").readlink().name == "postgres" and (process / "cwd").samefile(self.data):
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def _reason(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
