@@ -134,3 +134,38 @@ async def test_a_plan_ends_with_its_last_local_day(desk: Desk) -> None:
     for as_of, outcome in ((z("2026-01-01 00:00:00"), "denied"),):
         decision = (await desk.call("agent", "POST", "/v1/eligibility-checks", body | {"as_of": as_of})).json()
         assert decision["outcome"] == outcome
+
+
+async def test_an_urgent_email_is_taken_with_a_warning_and_never_bounced(desk: Desk) -> None:
+    party = desk.parties["premium"]
+    body = desk.request(
+        client_id=str(party.client_id), contact_id=str(party.contact_id), channel="email", requested_priority="high"
+    )
+    ticket = (await desk.call("agent", "POST", "/v1/tickets", body)).json()
+    assert [(w["code"], w["clause"]["id"]) for w in ticket["warnings"]] == [
+        ("email_is_for_non_urgent", "channels.email")
+    ]
+    assert ticket["status"] == "new"
+
+
+async def test_old_contact_details_are_warned_of(desk: Desk) -> None:
+    await desk.at("2026-06-30 07:59:59")
+    fresh = await desk.open("premium")
+    assert fresh["warnings"] == []
+    await desk.at("2026-06-30 08:00:00")
+    stale = await desk.open("premium")
+    assert [(w["code"], w["clause"]["id"]) for w in stale["warnings"]] == [
+        ("contact_details_stale", "responsibilities.contact")
+    ]
+
+
+async def test_what_support_does_not_include_is_refused_by_its_own_clause(desk: Desk) -> None:
+    for category in ("customizations", "upgrades", "layout_changes", "feature_additions"):
+        response = await desk.call("standard", "POST", "/v1/tickets", desk.request(category=category))
+        finding = response.json()["decision"]["findings"][0]
+        assert finding["code"] == f"excluded_{category}"
+        assert finding["clause"]["id"] == f"exclusions.{category.replace('_', '-')}"
+    ticket = await desk.open(category="third_party_modifications")
+    assert [(w["code"], w["clause"]["id"]) for w in ticket["warnings"]] == [
+        ("may_be_excluded", "exclusions.third-party-modifications")
+    ]
