@@ -46,11 +46,9 @@ async def calendar(desk: Desk, timezone: str = KL, exceptions: Any = (), **more:
     return response.json()
 
 
-@pytest.mark.parametrize(
-    ("_name", "zone", "exceptions", "start", "seconds", "base", "due"), DUE, ids=[d[0] for d in DUE]
-)
+@pytest.mark.parametrize(("why", "zone", "exceptions", "start", "seconds", "base", "due"), DUE, ids=[d[0] for d in DUE])
 async def test_an_amount_of_time_ends_where_it_should_and_says_why(
-    desk: Desk, _why: str, zone: str, exceptions: Any, start: str, seconds: int, base: str, due: str
+    desk: Desk, why: str, zone: str, exceptions: Any, start: str, seconds: int, base: str, due: str
 ) -> None:
     made = await calendar(desk, zone, exceptions)
     query = urlencode({"start": start, "seconds": seconds, "base": base})

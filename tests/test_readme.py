@@ -1,0 +1,48 @@
+"""The README: its tables say what the code, the policy and the settings say."""
+
+import re
+
+import pytest
+
+from app.domain.policy import CLAUSES
+from app.settings import Settings
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `([a-z.0-9-]+)` \| `([\w./]+)` \| `([\w./]+)` `(\w+)` \| (kept|served) \|$", re.MULTILINE)
+ROWS = ROW.findall(README)
+
+
+def test_every_clause_has_its_row_in_the_policys_order() -> None:
+    assert tuple(row[0] for row in ROWS) == CLAUSES
+
+
+@pytest.mark.parametrize(("clause", "file", "test_file", "test", "state"), ROWS)
+def test_a_row_names_code_and_a_test_that_are_there(
+    clause: str, file: str, test_file: str, test: str, state: str
+) -> None:
+    code, shown = ((ROOT / path).read_text(encoding="utf-8") for path in (file, test_file))
+    assert f"def {test}(" in shown
+    own_words = {clause, clause.split(".", maxsplit=1)[0]}
+    assert any(word in code for word in own_words), f"{file} says nothing of {clause}"
+    assert (state == "served") == (file == "app/policies/v1.toml")
+
+
+def test_every_setting_has_its_row() -> None:
+    listed = re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE)
+    assert listed == [name.upper() for name in settings_in_order()]
+
+
+def settings_in_order() -> list[str]:
+    order = [
+        "database_url", "migration_database_url", "host", "port", "state_dir", "environment", "test_clock",
+        "cors_origins", "pool_size", "sweep_seconds", "log_level",
+    ]  # fmt: skip
+    assert sorted(order) == sorted(Settings.model_fields)
+    return order
+
+
+def test_the_first_screen_says_what_it_is_and_how_to_start() -> None:
+    screen = "\n".join(README.splitlines()[:40])
+    for words in ("make run", "make test", "curl", '"outcome": "denied"'):
+        assert words in screen
