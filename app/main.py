@@ -10,7 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
-from app.api import calendars, description, directory, eligibility, policies, system, ticket_talk, tickets
+from app.api import calendars, clients, description, eligibility, policies, staff, system, ticket_talk, tickets
 from app.api.deps import Allowed, Runtime, everybody
 from app.api.errors import HANDLERS
 from app.api.front_door import Methods, RequestId
@@ -28,7 +28,8 @@ ROUTERS: Final = (
     eligibility.router,
     calendars.router,
     policies.router,
-    directory.router,
+    clients.router,
+    staff.router,
     system.router,
 )
 EXPOSED: Final = ("ETag", "Location", "Link", "X-Request-Id", "Idempotency-Replayed", "Retry-After")

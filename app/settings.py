@@ -3,6 +3,7 @@
 import ipaddress
 from pathlib import Path
 from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +41,8 @@ class Settings(BaseSettings):
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
             raise ValueError("write it as postgresql://user:password@host:5432/database")
+        if not _port_is_a_number(value):
+            raise ValueError("its port has to be a number")
         return DRIVER + rest
 
     @model_validator(mode="after")
@@ -52,14 +55,18 @@ class Settings(BaseSettings):
 
     def violations(self) -> list[str]:
         """Return each unsafe combination as a sentence that says what to change."""
-        exposed = self.environment == "production" or not _loopback(self.host)
         where = "in production" if self.environment == "production" else f"on {self.host}"
         found = {
             f"TEST_CLOCK may not be set {where}: unset it or serve on 127.0.0.1": self.test_clock,
             f"DATABASE_URL has to be set {where}: the embedded database is for development": not self.database_url,
             f"CORS_ORIGINS may not hold * {where}: name the portal's origin": "*" in self.cors_origins,
         }
-        return [sentence for sentence, holds in found.items() if exposed and holds]
+        return [sentence for sentence, holds in found.items() if self.exposed and holds]
+
+    @property
+    def exposed(self) -> bool:
+        """Tell whether others than the developer at this machine may call: nothing may be open then."""
+        return self.environment == "production" or not _loopback(self.host)
 
     @property
     def required_database_url(self) -> str:
@@ -82,8 +89,21 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        reasons = [f"{'.'.join(map(str, item['loc'])).upper()} {item['msg']}".strip() for item in error.errors()]
+        reasons = [_reason(item["loc"], item["msg"]) for item in error.errors()]
         raise SettingsError(f"These settings don't work: {'; '.join(reasons)}.") from None
+
+
+def _reason(place: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(map(str, place)).upper()
+    return f"{name}: {message}".removeprefix(": ").replace("Value error, ", "")
+
+
+def _port_is_a_number(url: str) -> bool:
+    try:
+        urlsplit(url).port  # noqa: B018  # reading it is what checks it
+    except ValueError:
+        return False
+    return True
 
 
 def _loopback(host: str) -> bool:

@@ -4,11 +4,12 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import structlog
 import typer
@@ -22,6 +23,7 @@ from app.cli.problems import StartError
 from app.db import migrations
 from app.db import pool as pools
 from app.db.migrations import MigrationError
+from app.db.pool import Pool
 from app.db.statements import DatabaseUnavailableError
 from app.embedded import EmbeddedError, EmbeddedPostgres
 from app.main import create_app
@@ -47,14 +49,51 @@ def _give_up(sentence: str) -> None:
     raise typer.Exit(2)
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where it is for the application and for migrations, and the server behind it where that is ours."""
+
+    url: str
+    owner_url: str
+    server: EmbeddedPostgres | None = None
+
+
 @contextmanager
-def database(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Give the addresses for the application and for migrations, with the embedded server where none is set."""
+def database(settings: Settings) -> Iterator[Database]:
+    """Give the database to work on: the embedded one where none is set."""
     if settings.database_url:
-        yield settings.database_url, settings.migration_database_url or settings.database_url
+        yield Database(settings.database_url, settings.migration_database_url or settings.database_url)
         return
     with EmbeddedPostgres(settings.state_dir) as server:
-        yield server.app_url, server.owner_url
+        yield Database(server.app_url, server.owner_url, server)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Pool]:
+    """Give a connection with the rights of the running application.
+
+    Raises:
+        StartError: the database refuses it.
+        DatabaseUnavailableError: it can't be reached.
+    """
+    try:
+        pool = await pools.connect(url, size=1)
+    except Exception as error:
+        # The driver's own errors all have one; its name is for app.db alone.
+        if not hasattr(error, "sqlstate"):
+            raise
+        raise StartError(
+            f"The database refuses the application ({error}); run `python -m app migrate`, or mend DATABASE_URL."
+        ) from None
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def _require_connection(url: str) -> None:
+    async with connected(url):
+        return
 
 
 @app.command()
@@ -62,31 +101,45 @@ def dev() -> None:
     """Start everything for development: database, migrations, demo data, API and worker."""
     with plainly():
         settings = load()
+        development.require_private(settings)
         development.require_free(settings.host, settings.port)
-        server = None if settings.database_url else EmbeddedPostgres(settings.state_dir)
-        with database(settings) as (url, owner_url):
-            migrations.upgrade(owner_url)
-            credentials = asyncio.run(_fill(settings, url))
-            development.run(settings, url, credentials, server)
-
-
-async def _fill(settings: Settings, url: str) -> Path:
-    pool = await pools.connect(url, size=2)
-    now = datetime.now(UTC)
-    try:
-        await setup.publish_shipped_policy(pool, now)
-        return await demo_data.load(pool, settings.state_dir, f"http://{settings.host}:{settings.port}", now)
-    finally:
-        await pool.close()
+        with database(settings) as found:
+            migrations.upgrade(found.owner_url)
+            credentials = asyncio.run(_fill(settings, found.url))
+            development.run(settings, found.url, credentials, found.server)
 
 
 @app.command()
-def serve() -> None:
+def demo() -> None:
+    """Fill a migrated database with demo data, unless it is there, and print where the keys are."""
+    with plainly():
+        settings = load()
+        development.require_private(settings)
+        with database(settings) as found:
+            print(asyncio.run(_fill(settings, found.url)))
+
+
+async def _fill(settings: Settings, url: str) -> Path:
+    now = datetime.now(UTC)
+    async with connected(url) as pool:
+        await setup.publish_shipped_policy(pool, now)
+        return await demo_data.load(pool, settings.state_dir, development.base_url(settings), now)
+
+
+FOLLOWING: TypeAlias = Annotated[bool, typer.Option("--until-eof", hidden=True, help="Stop when standard input ends.")]
+
+
+@app.command()
+def serve(*, until_eof: FOLLOWING = False) -> None:
     """Serve the API."""
     with plainly():
         settings = load()
-        with database(settings) as (url, _):
-            os.environ["DATABASE_URL"] = url
+        development.require_free(settings.host, settings.port)
+        with database(settings) as found:
+            asyncio.run(_require_connection(found.url))
+            if until_eof:
+                development.stop_at_eof()
+            os.environ["DATABASE_URL"] = found.url
             uvicorn.run(
                 "app.main:create_app",
                 factory=True,
@@ -101,13 +154,16 @@ def serve() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(*, until_eof: FOLLOWING = False) -> None:
     """Look after the clocks: warnings, breaches, emergencies."""
     with plainly():
         settings = load()
         log_at(settings.log_level)
-        with database(settings) as (url, _):
-            asyncio.run(_work(settings, url))
+        with database(settings) as found:
+            asyncio.run(_require_connection(found.url))
+            if until_eof:
+                development.stop_at_eof()
+            asyncio.run(_work(settings, found.url))
 
 
 async def _work(settings: Settings, url: str) -> None:
@@ -123,17 +179,14 @@ def migrate() -> None:
     """Bring the schema to this version and publish the shipped policy where there is none."""
     with plainly():
         settings = load()
-        with database(settings) as (url, owner_url):
-            migrations.upgrade(owner_url)
-            asyncio.run(_publish(url))
+        with database(settings) as found:
+            migrations.upgrade(found.owner_url)
+            asyncio.run(_publish(found.url))
 
 
 async def _publish(url: str) -> None:
-    pool = await pools.connect(url, size=1)
-    try:
+    async with connected(url) as pool:
         await setup.publish_shipped_policy(pool, datetime.now(UTC))
-    finally:
-        await pool.close()
 
 
 @app.command()

@@ -91,11 +91,11 @@ async def load(pool: Pool, state_dir: Path, base_url: str, now: datetime) -> Pat
 async def _agent(pool: Pool, name: str, now: datetime) -> UUID:
     full, role, level = PEOPLE[name]
     email = f"{name}@kawan.example"
-    found = await staff.agents_register.by_name(pool, email)
+    found = await staff.register.by_name(pool, email)
     if found:
         return found.id
     agent = Agent(ids.new_id(), full, email, role, level, level == 3, now, now, 1)  # noqa: PLR2004  # the top level
-    await staff.agents_register.add(pool, agent, None)
+    await staff.register.add(pool, agent, None)
     return agent.id
 
 

@@ -1,5 +1,6 @@
 """The development start: API and worker as children, kept together and stopped together."""
 
+import errno
 import json
 import os
 import signal
@@ -8,7 +9,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import Final
 
@@ -19,38 +22,75 @@ from app.settings import Settings
 READY_SECONDS: Final = 30
 STOP_SECONDS: Final = 15
 STEP_SECONDS: Final = 0.2
+LAST_PORT: Final = 65535
+DIRECTLY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def base_url(settings: Settings) -> str:
+    """Return where the API is called."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def require_private(settings: Settings) -> None:
+    """See that only the developer can call: demo data comes with keys for every role.
+
+    Raises:
+        StartError: others could.
+    """
+    if settings.exposed:
+        raise StartError(
+            "Demo data with keys for every role is for this machine alone;"
+            " unset HOST and ENVIRONMENT, or start with `python -m app serve` and `python -m app worker`."
+        )
 
 
 def require_free(host: str, port: int) -> None:
     """See that nobody serves there yet.
 
     Raises:
-        StartError: somebody does.
+        StartError: somebody does, or it can't be served there at all.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            raise StartError(f"Port {port} on {host} is taken; choose another one: make run PORT={port + 1}.") from None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise StartError(f"Port {port} on {host} can't be used ({error.strerror}); change PORT or HOST.") from None
+        other = port + 1 if port < LAST_PORT else port - 1
+        raise StartError(f"Port {port} on {host} is taken; choose another one: make run PORT={other}.") from None
+
+
+def stop_at_eof() -> None:
+    """Stop this process when its standard input ends, as it does when the process that started it is gone."""
+    Thread(target=_await_eof, daemon=True).start()
+
+
+def _await_eof() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(settings: Settings, url: str, credentials: Path, server: EmbeddedPostgres | None) -> None:
-    """Run API and worker until told to stop.
+    """Run API and worker until told to stop; a database of ours that was killed is started again.
 
     Raises:
         StartError: one of them ended by itself, or the API didn't get ready.
+        EmbeddedError: the database can't be started again.
     """
+    stopping = _Stopping()
     environment = {**os.environ, "DATABASE_URL": url, "STATE_DIR": str(settings.state_dir)}
     children = {name: _child(name, environment) for name in ("serve", "worker")}
-    stopping = _Stopping()
     try:
         _await_ready(settings, children, stopping)
         if not stopping.asked:
             _welcome(settings, credentials)
         while not stopping.asked:
             _require_alive(children)
-            if server is not None:
+            if server is not None and not server.runs():
                 server.start()
             time.sleep(STEP_SECONDS)
     finally:
@@ -70,8 +110,9 @@ class _Stopping:
 
 
 def _child(name: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a command of ours in a session of its own, so that Ctrl-C reaches only us."""
-    return subprocess.Popen([sys.executable, "-m", "app", name], env=environment, start_new_session=True)
+    """Start a command of ours: in a session of its own, so that Ctrl-C reaches only us, and ending when we do."""
+    command = [sys.executable, "-m", "app", name, "--until-eof"]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def _require_alive(children: dict[str, subprocess.Popen[bytes]]) -> None:
@@ -84,7 +125,7 @@ def _await_ready(settings: Settings, children: dict[str, subprocess.Popen[bytes]
     deadline = time.monotonic() + READY_SECONDS
     while not stopping.asked:
         _require_alive(children)
-        if _ready(f"http://{settings.host}:{settings.port}/readyz"):
+        if _ready(f"{base_url(settings)}/readyz"):
             return
         if time.monotonic() > deadline:
             raise StartError(f"The API isn't ready after {READY_SECONDS} s; what it printed above says why.")
@@ -93,9 +134,9 @@ def _await_ready(settings: Settings, children: dict[str, subprocess.Popen[bytes]
 
 def _ready(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=2):  # noqa: S310  # our own address
+        with DIRECTLY.open(address, timeout=2):
             return True
-    except OSError:
+    except (OSError, HTTPException):
         return False
 
 
@@ -108,10 +149,11 @@ def _stop(children: dict[str, subprocess.Popen[bytes]]) -> None:
             child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
+            child.wait()
 
 
 def _welcome(settings: Settings, credentials: Path) -> None:
-    base = f"http://{settings.host}:{settings.port}"
+    base = base_url(settings)
     client = json.loads(credentials.read_text(encoding="utf-8"))["clients"]["standard"]
     post = "curl -s -H 'Content-Type: application/json' -H \"Authorization: Bearer $(key %s)\""
     print(

@@ -58,7 +58,7 @@ class Credential:
     revoked_at: datetime | None
 
 
-agents_register = Register(agents, Agent, owner=agents.c.id, named=agents.c.email)
+register = Register(agents, Agent, owner=agents.c.id, named=agents.c.email)
 
 
 @effect

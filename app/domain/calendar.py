@@ -126,7 +126,7 @@ class BusinessCalendar:
 
     @classmethod
     def parse(cls, document: Mapping[str, object]) -> Self:
-        """Read `{"timezone", "weekly_hours", "exceptions"}` (domain: section 2).
+        """Read `{"timezone", "weekly_hours", "exceptions"}`.
 
         Raises:
             InvalidDocumentError: naming every field that is wrong.
@@ -174,7 +174,7 @@ class BusinessCalendar:
         return timedelta(microseconds=table.measure(last) - table.measure(first))
 
     def is_open(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> bool:
-        """Tell whether time counts at `at`; at a closing instant it does not."""
+        """Tell whether time counts at `at`; at a closing instant it does not (clause availability.business-hours)."""
         return self.next_open(at, base) == at
 
     def next_open(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> datetime | None:

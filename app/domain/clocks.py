@@ -1,4 +1,4 @@
-"""The clocks of a ticket: one cycle is one run of one promise, judged by instants alone."""
+"""The clocks of a ticket (clauses response.initial, response.standard): one cycle is one run of one promise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ SECOND: Final = timedelta(seconds=1)
 
 
 class ClockState(StrEnum):
-    """What a cycle is at an instant (domain: section 6)."""
+    """What a cycle is at an instant."""
 
     RUNNING = "running"
     PAUSED = "paused"

@@ -209,7 +209,7 @@ class Decision:
 
 
 def check(facts: Facts, terms: Terms, now: datetime) -> Decision:
-    """Judge a request at an instant (domain: section 4).
+    """Judge a request at an instant (clauses eligibility, channels, exclusions, responsibilities).
 
     Raises:
         InstantOutOfRangeError: the instant, or a due date, lies outside 2000 to 2100.
@@ -410,15 +410,15 @@ class _Judgement:
             )
 
     def _missing_details(self) -> Iterator[str]:
-        details = self.request.details
-        if details is not None:
+        description, details = self.request.description, self.request.details
+        if description is not None or details is not None:
+            details = details or Details()
             if not _written(details.since):
                 yield "details.since"
             if not _written(details.where) and self.request.asset_id is None:
                 yield "details.where"
             if not _written(details.impact):
                 yield "details.impact"
-        description = self.request.description
         if description is not None and len(description.strip()) < self.policy.limits.description_characters:
             yield "description"
 

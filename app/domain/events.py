@@ -26,7 +26,7 @@ class EventKind(StrEnum):
 
 
 class Role(StrEnum):
-    """In which capacity somebody acts (domain: section 5, who)."""
+    """In which capacity somebody acts."""
 
     CONTACT = "contact"
     CLIENT_ADMIN = "client_admin"

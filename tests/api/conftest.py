@@ -113,7 +113,7 @@ class Desk:
 
     async def staff(self, name: str, role: Role, level: int = 1) -> UUID:
         agent = Agent(ids.new_id(), name, f"{name}@kawan.example", role, level, False, LONG_AGO, LONG_AGO, 1)
-        await staff.agents_register.add(self.pool, agent, None)
+        await staff.register.add(self.pool, agent, None)
         await self.key(name, role, agent_id=agent.id)
         return agent.id
 

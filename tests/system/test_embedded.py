@@ -283,7 +283,8 @@ def test_it_works_as_an_ordinary_user() -> None:
 def _python_for_all(ordinary: list[str]) -> str:
     """An interpreter that an ordinary user may run, and may read this checkout with."""
     # Once more by its own hand: setpriv itself may still do what root may.
-    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; open(sys.argv[1])', sys.argv[1]], check=True)"
+    again = "import sys; open(sys.argv[1])"
+    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {again!r}, sys.argv[1]], check=True)"
     source = str(ROOT / "app" / "embedded.py")
     for python in (sys.executable, "/usr/bin/python3"):
         if subprocess.run([*ordinary, python, "-c", script, source], capture_output=True, check=False).returncode == 0:

@@ -55,7 +55,7 @@ def _wrong_instant(code: str, message: str) -> InvalidDocumentError:
 
 
 def may_open(channel: Channel, actor: Actor) -> bool:
-    """Tell whether somebody in this role may open a ticket by this channel (domain: section 5, open)."""
+    """Tell whether somebody in this role may open a ticket by this channel (clause channels.ticketing)."""
     if actor.role in STAFF:
         return True
     if actor.role is Role.AUTOMATION:

@@ -1,0 +1,148 @@
+"""What all registers of the directory share over HTTP: upserts by external id, pages, versions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from uuid import UUID
+
+from fastapi import Header, Path, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from app.api import errors, paging
+from app.api.deps import Caller, Runtime
+from app.api.errors import Problem
+from app.api.paging import Page
+from app.api.shapes import ExternalId, Instant, Line, Told, answer, etag
+from app.db.clients import CarePlan, Client, Contact, SignedAgreement
+from app.db.register import After, Register
+from app.db.statements import ConstraintError
+from app.domain.errors import FieldError
+
+Row = TypeVar("Row", Client, Contact, SignedAgreement, CarePlan)
+OVERLAP: Final = "subscriptions_overlap"
+
+Named: TypeAlias = Annotated[ExternalId, Path(description="The id under which another system knows it.")]
+IfMatch: TypeAlias = Annotated[str | None, Header(max_length=64, description="Write only onto this version.")]
+IfNoneMatch: TypeAlias = Annotated[str | None, Header(max_length=64, description="`*`: write only what isn't there.")]
+Names: TypeAlias = Annotated[list[Line], Field(max_length=1_000)]
+
+
+class Kept(Told):
+    """What every entry of the directory carries."""
+
+    id: UUID
+    external_id: str
+    created_at: Instant
+    updated_at: Instant
+    version: int
+
+
+def owner(caller: Caller, client_id: UUID | None) -> UUID | None:
+    """Return whose entries to list: a contact's own client's, whatever they ask for."""
+    own = caller.scope.client_id
+    if own and client_id not in {None, own}:
+        raise errors.invalid([FieldError("/query/client_id", "unknown_client", "leave it out: it comes from your key")])
+    return own or client_id
+
+
+def same(name: str, found: UUID, given: UUID) -> None:
+    """See that an entry stays whose it is.
+
+    Raises:
+        Problem: 409 where it would go to somebody else.
+    """
+    if found != given:
+        raise Problem("belongs_elsewhere", f"This external id is in use with another {name}; choose a new external id.")
+
+
+def shape_of(row: Any, shape: type[Told]) -> Told:  # noqa: ANN401  # a row of the directory
+    """Write a row of the directory."""
+    return shape.model_validate(asdict(row))
+
+
+def one(row: Any, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory
+    """Answer with a row and its version, or 404 where there is none."""
+    if row is None:
+        raise errors.not_found()
+    return answer(shape_of(row, shape), headers={"ETag": etag(row.version)})
+
+
+async def named(
+    held: Runtime, register: Register[Any], caller: Caller, name: str, owner: str, shape: type[Told]
+) -> Response:
+    """Answer with the row of an external id, as far as the caller may know of its owner."""
+    found = await register.by_name(held.pool, name)
+    if found is not None and caller.scope.client_id not in {None, getattr(found, owner)}:
+        found = None
+    return one(found, shape)
+
+
+async def page(
+    request: Request,
+    held: Runtime,
+    register: Register[Any],
+    owner: UUID | None,
+    limit: int,
+    cursor: str | None,
+    shape: type[Told],
+) -> Response:
+    """Answer with a page of rows, the newest first."""
+    place = paging.read(request, held.cursor_secret, cursor)
+    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
+    found: Sequence[Any] = await register.page(held.pool, owner, after, limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
+    where = (last.created_at.isoformat(), last.id) if last else None
+    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
+    items = [shape_of(row, shape) for row in found[:limit]]
+    page: Page[Any] = Page[shape](items=items, next_cursor=next_cursor)  # type: ignore[valid-type]  # known when it runs
+    return answer(page, headers=headers)
+
+
+async def put(
+    held: Runtime,
+    register: Register[Row],
+    external_id: str,
+    entry: Callable[[Row | None], Row],
+    shape: type[Told],
+    if_match: str | None,
+    if_none_match: str | None,
+) -> Response:
+    """Create or replace by external id; where somebody else was faster, look again once."""
+    for _ in range(2):
+        found = await register.by_name(held.pool, external_id)
+        if if_match is not None and (found is None or if_match not in {"*", etag(found.version)}):
+            raise Problem(
+                "precondition_failed", "It has moved on since the version you named; read it again, then decide again."
+            )
+        if if_none_match is not None and found is not None:
+            raise Problem("precondition_failed", "It is there already; send If-Match to change it.")
+        row = entry(found)
+        try:
+            written = await (register.save(held.pool, row) if found else register.add(held.pool, row, None))
+        except ConstraintError as error:
+            if not found and error.name.endswith("_external_id"):
+                continue
+            raise refused(error) from None
+        if written:
+            status = 200 if found else 201
+            return answer(shape_of(row, shape), status=status, headers={"ETag": etag(row.version)})
+    raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
+
+
+def refused(error: ConstraintError) -> Problem:
+    """Say which rule of the schema a write would break."""
+    if error.name == OVERLAP:
+        return Problem(
+            "subscriptions_overlap",
+            "Another plan of this agreement covers some of these days; end or cancel that one first.",
+        )
+    if error.name.startswith("fk_"):
+        field = "agreement_id" if "agreement_id" in error.name else "client_id"
+        return errors.invalid([FieldError(f"/{field}", f"unknown_{field[:-3]}", "name one that is known here")])
+    if error.name.startswith("uq_"):
+        return Problem(
+            "name_taken", "Another one has this name or address already; choose another, or change that one."
+        )
+    return errors.invalid([FieldError("", "refused", "these values contradict each other")])

@@ -1,0 +1,276 @@
+"""The start as people meet it: one command that brings everything up, and one sentence where it can't."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.embedded import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = ("DATABASE_URL", "MIGRATION_DATABASE_URL", "HOST", "PORT", "STATE_DIR", "ENVIRONMENT", "TEST_CLOCK")
+UNREACHABLE = "postgresql://somebody:secret@127.0.0.1:1/nothing"
+PASSING_PYTHON = '#!/bin/sh\ncase "$2" in *{refused}*) exit 1;; esac\n'
+
+
+def environment(**settings: object) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return kept | {name: str(value) for name, value in settings.items()}
+
+
+def refusal(command: str, **settings: object) -> str:
+    """What a command that can't start says: one line, exit code 2, nothing else."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "app", command],
+        cwd=ROOT, env=environment(**settings), capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    lines = ran.stderr.splitlines()
+    assert (ran.returncode, len(lines), ran.stdout) == (2, 1, ""), ran.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# ------------------------------------------------------------------------------ what can't be
+
+
+@pytest.mark.parametrize("command", ["dev", "serve"])
+def test_a_port_that_is_taken_is_named_with_another_to_take(command: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refusal(command, PORT=port, STATE_DIR=tmp_path, DATABASE_URL=UNREACHABLE)
+    assert said.startswith(f"Port {port} on 127.0.0.1 is taken; choose another one: make run PORT=")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate", "demo"])
+def test_a_database_that_cannot_be_reached_is_said_without_its_password(command: str, port: int) -> None:
+    said = refusal(command, DATABASE_URL=UNREACHABLE, PORT=port)
+    assert said == ("The database can't be reached; start it, mend DATABASE_URL, or unset it to use the embedded one.")
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "demo"])
+def test_a_database_that_refuses_is_quoted(command: str, port: int, server_url: str) -> None:
+    said = refusal(command, DATABASE_URL=server_url.replace("/kawan?", "/missing?"), PORT=port)
+    assert said.startswith('The database refuses the application (database "missing" does not exist); run')
+
+
+def test_a_database_that_refuses_the_migration_is_quoted(server_url: str) -> None:
+    said = refusal("migrate", DATABASE_URL=server_url.replace("/kawan?", "/missing?"))
+    assert said.startswith('The database refuses the migration (database "missing" does not exist); mend that')
+
+
+@pytest.mark.parametrize("url", ["mysql://somewhere/x", "nonsense", "postgresql://host:port/x"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    assert refusal("migrate", DATABASE_URL=url).startswith("These settings don't work: DATABASE_URL: ")
+
+
+def test_every_unsafe_setting_is_named_at_once() -> None:
+    said = refusal("serve", HOST="0.0.0.0", TEST_CLOCK="true", CORS_ORIGINS="*")  # noqa: S104  # what is refused
+    assert all(name in said for name in ("TEST_CLOCK", "DATABASE_URL", "CORS_ORIGINS"))
+
+
+def test_every_senseless_setting_is_named_at_once() -> None:
+    said = refusal("serve", PORT="none", LOG_LEVEL="loud")
+    assert all(name in said for name in ("PORT: ", "LOG_LEVEL: "))
+
+
+@pytest.mark.parametrize("command", ["dev", "demo"])
+@pytest.mark.parametrize("setting", [{"HOST": "0.0.0.0"}, {"ENVIRONMENT": "production"}])  # noqa: S104  # what is refused
+def test_demo_keys_are_never_made_where_others_can_call(command: str, setting: dict[str, str]) -> None:
+    said = refusal(command, DATABASE_URL=UNREACHABLE, **setting)
+    assert said.startswith("Demo data with keys for every role is for this machine alone;")
+
+
+def test_a_state_directory_that_cannot_be_made_is_said(port: int, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "set STATE_DIR to a directory that you may write" in refusal("dev", PORT=port, STATE_DIR=tmp_path / "file")
+
+
+def made(tmp_path: Path, python: str | Path) -> str:
+    """What `make run` says with a Python, in a checkout without an environment."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    run = ["make", "--no-print-directory", "run", f"PYTHON={python}"]
+    ran = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30)
+    assert ran.returncode == 2
+    return ran.stdout
+
+
+def passing(path: Path, refused: str) -> Path:
+    """A Python that has everything but one thing."""
+    path.write_text(PASSING_PYTHON.format(refused=refused))
+    path.chmod(0o755)
+    return path
+
+
+def test_make_says_that_there_is_no_python(tmp_path: Path) -> None:
+    said = made(tmp_path, "python-of-nowhere")
+    assert said.startswith("python-of-nowhere was not found; install Python 3.11 or later")
+
+
+def test_make_says_that_python_is_too_old(tmp_path: Path) -> None:
+    said = made(tmp_path, passing(tmp_path / "old", "version_info"))
+    assert said == f"{tmp_path / 'old'} is older than 3.11; name a later one: make PYTHON=python3.12.\n"
+
+
+def test_make_says_that_the_venv_module_is_missing(tmp_path: Path) -> None:
+    said = made(tmp_path, passing(tmp_path / "bare", "ensurepip"))
+    assert said == f"{tmp_path / 'bare'} has no venv module; install it (on Debian: apt install python3-venv).\n"
+
+
+def test_make_alone_lists_its_targets() -> None:
+    ran = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {line.split()[1] for line in ran.stdout.splitlines()} >= {"run", "test", "check", "lock", "clean"}
+
+
+# -------------------------------------------------------------------------- the whole of it
+
+
+@dataclass
+class Start:
+    """A development start that is ready."""
+
+    process: subprocess.Popen[str]
+    server: EmbeddedPostgres
+    base_url: str
+    told: str
+
+    def rest(self, seconds: float = 20) -> tuple[int, str]:
+        """Wait for its end, and return exit code and last words."""
+        _, stderr = self.process.communicate(timeout=seconds)
+        return self.process.returncode, stderr
+
+    def answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(self.base_url + path, timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def gone(self) -> bool:
+        return eventually(lambda: not self.server.runs() and not self.answers("/livez") and not children(self.server))
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 8) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def children(server: EmbeddedPostgres, name: str = "") -> list[int]:
+    """The API and worker processes on a server's state, found by what they were given."""
+    place = f"STATE_DIR={server.root.parent}".encode()
+    return [
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if place in _read(path / "environ").split(b"\0") and f"app\0{name}".encode() in _read(path / "cmdline")
+    ]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture
+def started(state: Path, port: int) -> Iterator[Start]:
+    with _started(state, port) as start:
+        yield start
+        start.process.kill()
+        assert start.gone()
+
+
+@contextmanager
+def _started(state: Path, port: int) -> Iterator[Start]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", "dev"], cwd=ROOT, env=environment(PORT=port, STATE_DIR=state),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        told = ""
+        while "Stop with Ctrl-C" not in told:
+            line = process.stdout.readline()
+            assert line, process.communicate()
+            told += line
+        yield Start(process, EmbeddedPostgres(state), f"http://127.0.0.1:{port}", told)
+
+
+def test_a_start_answers_and_tells_where_it_is_and_how_to_get_in(started: Start, state: Path) -> None:
+    path = state / "dev-credentials.json"
+    assert started.answers("/readyz")
+    assert started.base_url in started.told
+    assert str(path) in started.told
+    assert started.told.count("curl") == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text())["base_url"] == started.base_url
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_is_stopped_leaves_nothing_running(started: Start, number: signal.Signals) -> None:
+    started.process.send_signal(number)
+    code, said = started.rest()
+    assert (code, started.server.runs(), children(started.server)) == (0, False, [])
+    assert "Traceback" not in said
+
+
+def test_a_start_that_is_killed_leaves_nothing_running(started: Start) -> None:
+    started.process.kill()
+    started.process.wait()
+    assert started.gone()
+
+
+@pytest.mark.parametrize("name", ["serve", "worker"])
+def test_a_start_ends_with_what_it_cannot_be_without(started: Start, name: str) -> None:
+    for pid in children(started.server, name):
+        os.kill(pid, signal.SIGKILL)
+    code, said = started.rest()
+    assert code == 2
+    assert said.splitlines()[-1] == f"The {name} process ended by itself; what it printed above says why."
+
+
+def test_a_start_mends_its_database_when_that_was_killed(started: Start) -> None:
+    pid = started.server._pid()
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: started.server._pid() not in {None, pid})
+    assert eventually(lambda: started.answers("/readyz"), 5)
+
+
+def test_a_second_start_on_the_same_state_keeps_keys_and_data(state: Path, port: int) -> None:
+    kept = []
+    for _ in range(2):
+        with _started(state, port) as start:
+            kept.append((state / "dev-credentials.json").read_text())
+            start.process.terminate()
+            start.rest()
+    assert kept[0] == kept[1]
