@@ -221,7 +221,7 @@ api_keys = Table(
 policy_versions = Table(
     "policy_versions",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     _instant("effective_from"),
     Column("calendar_id", Uuid, ForeignKey("calendars.id"), nullable=False),
     Column("document", JSONB, nullable=False),

@@ -199,7 +199,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "policy_versions",
-        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("effective_from", sa.DateTime(timezone=True), nullable=False),
         sa.Column("calendar_id", sa.Uuid(), nullable=False),
         sa.Column("document", postgresql.JSONB(), nullable=False),
