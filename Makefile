@@ -5,7 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/uv
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 # What squawk need not say: the session's timeouts are set by migrations/env.py, and small numbers stay small.
 BOUNDED := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint,prefer-text-field
@@ -66,6 +65,7 @@ clean: ## Remove the environment, caches and the development state.
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment, made anew when the locks change. Each thing that may be missing has its sentence.
+# uv is quick, but reads none of pip's settings: where only those name a package index, pip does its work.
 $(READY): requirements/uv.txt requirements/dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; install Python 3.11 or later, or name it: make PYTHON=python3.12."; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; name a later one: make PYTHON=python3.12."; exit 2; }
@@ -73,5 +73,6 @@ $(READY): requirements/uv.txt requirements/dev.txt
 	@echo "Making the environment in $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@

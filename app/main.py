@@ -71,15 +71,13 @@ def require_declared(routes: Sequence[APIRoute]) -> None:
     Raises:
         UndeclaredOperationError: naming every operation that doesn't.
     """
-    undeclared = [route.name for route in routes if not _declared(route.dependant)]
+    undeclared = [route.name for route in routes if not any(map(_declares, route.dependant.dependencies))]
     if undeclared:
         raise UndeclaredOperationError(f"say who may call {', '.join(undeclared)}")
 
 
-def _declared(dependant: Any) -> bool:  # noqa: ANN401  # the framework's own
-    return any(
-        isinstance(item.call, Allowed) or item.call is everybody or _declared(item) for item in dependant.dependencies
-    )
+def _declares(dependency: Any) -> bool:  # noqa: ANN401  # the framework's own
+    return isinstance(dependency.call, Allowed) or dependency.call is everybody
 
 
 def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework takes

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors, paging
-from app.api.deps import AnyCaller, Held, House, Manager, Now, Runtime
+from app.api.deps import Held, House, Manager, Now, Runtime
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
@@ -139,7 +139,7 @@ async def list_calendars(
 
 
 @router.get("/{calendar_id}", operation_id="get_calendar", response_model=CalendarShape)
-async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller: AnyCaller) -> Response:
+async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller: House) -> Response:
     """Read a calendar."""
     row, found = await _find(held, calendar_id)
     headers = {"ETag": _etag(found), "Cache-Control": "private, max-age=60"}
@@ -150,7 +150,7 @@ async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller:
 
 @router.get("/{calendar_id}/open", operation_id="get_calendar_open", response_model=OpenShape)
 async def get_calendar_open(
-    calendar_id: UUID, held: Held, _caller: AnyCaller, now: Now, as_of: Instant | None = None
+    calendar_id: UUID, held: Held, _caller: House, now: Now, as_of: Instant | None = None
 ) -> Response:
     """Ask whether the calendar is open at an instant, and when it next opens and closes."""
     _, found = await _find(held, calendar_id)
@@ -172,7 +172,7 @@ async def get_calendar_open(
 async def get_calendar_due(
     calendar_id: UUID,
     held: Held,
-    _caller: AnyCaller,
+    _caller: House,
     start: Instant,
     seconds: Span,
     base: InBase = Base.BUSINESS_HOURS,
@@ -192,7 +192,7 @@ async def get_calendar_due(
 
 @router.get("/{calendar_id}/elapsed", operation_id="get_calendar_elapsed", response_model=ElapsedShape)
 async def get_calendar_elapsed(
-    calendar_id: UUID, held: Held, _caller: AnyCaller, start: Instant, end: Instant, base: InBase = Base.BUSINESS_HOURS
+    calendar_id: UUID, held: Held, _caller: House, start: Instant, end: Instant, base: InBase = Base.BUSINESS_HOURS
 ) -> Response:
     """Measure the time that counts between two instants, negative where `end` comes first."""
     _, found = await _find(held, calendar_id)

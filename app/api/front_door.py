@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+import structlog
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
@@ -18,6 +19,7 @@ from app.api import errors
 from app.api.errors import Problem
 from app.domain.errors import FieldError
 
+log: Final = structlog.get_logger()
 LARGEST_BODY: Final = 256 * 1024
 DEEPEST: Final = 20
 LARGEST_INTEGER: Final = 2**63 - 1
@@ -47,6 +49,8 @@ class RequestId:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                asked = {"method": scope["method"], "path": scope["path"], "request_id": request_id}
+                log.info("answered", status=message["status"], **asked)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"

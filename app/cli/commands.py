@@ -134,6 +134,7 @@ def serve(*, until_eof: FOLLOWING = False) -> None:
     """Serve the API."""
     with plainly():
         settings = load()
+        log_at(settings.log_level)
         development.require_free(settings.host, settings.port)
         with database(settings) as found:
             asyncio.run(_require_connection(found.url))
@@ -148,6 +149,7 @@ def serve(*, until_eof: FOLLOWING = False) -> None:
                 loop="uvloop",
                 http="httptools",
                 log_level=settings.log_level,
+                access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=10,
             )
@@ -197,5 +199,13 @@ def openapi(path: Annotated[Path, typer.Argument(help="Where to write it.")] = P
 
 
 def log_at(level: str) -> None:
-    """Let the log begin at a level."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    """Log from a level on, a JSON object a line: no value of a request can break out of it."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+    )

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Final
 
+import structlog
+
 from app.db import pool as pools
 from app.db import tickets
 from app.db.policies import Book
@@ -10,6 +12,7 @@ from app.db.pool import Pool, Transaction
 from app.domain import passing, ticket
 from app.domain.ticket import Ticket
 
+log: Final = structlog.get_logger()
 BATCH: Final = 100
 
 
@@ -32,10 +35,16 @@ async def _batch(pool: Pool, book: Book, now: datetime) -> int:
 
 
 async def _pass(connection: Transaction, book: Book, found: Ticket, now: datetime) -> bool:
-    """Let time pass for one ticket: its events are written only where its version still is the one found."""
-    terms = await book.of(found.policy_version, found.calendar_revision)
-    happened = ticket.numbered(found, passing.due(found, terms, now))
-    changed = ticket.fold(found, happened)
-    return await tickets.save(
-        connection, changed, tickets.story(changed, happened, passing.next_at(changed, terms)), None
-    )
+    """Let time pass for one ticket: its events are written only where its version still is the one found.
+
+    A ticket that can't be decided is logged and left for the next sweep; the others go on.
+    """
+    try:
+        terms = await book.of(found.policy_version, found.calendar_revision)
+        happened = ticket.numbered(found, passing.due(found, terms, now))
+        changed = ticket.fold(found, happened)
+        story = tickets.story(changed, happened, passing.next_at(changed, terms))
+    except Exception:
+        log.exception("time can't pass for a ticket", ticket=str(found.id))
+        return False
+    return await tickets.save(connection, changed, story, None)

@@ -62,13 +62,13 @@ def test_a_port_that_is_taken_is_named_with_another_to_take(command: str, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate", "demo"])
+@pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate"])
 def test_a_database_that_cannot_be_reached_is_said_without_its_password(command: str, port: int) -> None:
     said = refusal(command, DATABASE_URL=UNREACHABLE, PORT=port)
     assert said == ("The database can't be reached; start it, mend DATABASE_URL, or unset it to use the embedded one.")
 
 
-@pytest.mark.parametrize("command", ["serve", "worker", "demo"])
+@pytest.mark.parametrize("command", ["serve", "worker"])
 def test_a_database_that_refuses_is_quoted(command: str, port: int, server_url: str) -> None:
     said = refusal(command, DATABASE_URL=server_url.replace("/kawan?", "/missing?"), PORT=port)
     assert said.startswith('The database refuses the application (database "missing" does not exist); run')
@@ -94,8 +94,10 @@ def test_every_senseless_setting_is_named_at_once() -> None:
     assert all(name in said for name in ("PORT: ", "LOG_LEVEL: "))
 
 
-@pytest.mark.parametrize("command", ["dev", "demo"])
-@pytest.mark.parametrize("setting", [{"HOST": "0.0.0.0"}, {"ENVIRONMENT": "production"}])  # noqa: S104  # what is refused
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [("dev", {"HOST": "0.0.0.0"}), ("demo", {"ENVIRONMENT": "production"})],  # noqa: S104  # what is refused
+)
 def test_demo_keys_are_never_made_where_others_can_call(command: str, setting: dict[str, str]) -> None:
     said = refusal(command, DATABASE_URL=UNREACHABLE, **setting)
     assert said.startswith("Demo data with keys for every role is for this machine alone;")
@@ -235,14 +237,6 @@ def test_a_start_answers_and_tells_where_it_is_and_how_to_get_in(started: Start,
     assert json.loads(path.read_text())["base_url"] == started.base_url
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_start_that_is_stopped_leaves_nothing_running(started: Start, number: signal.Signals) -> None:
-    started.process.send_signal(number)
-    code, said = started.rest()
-    assert (code, started.server.runs(), children(started.server)) == (0, False, [])
-    assert "Traceback" not in said
-
-
 def test_a_start_that_is_killed_leaves_nothing_running(started: Start) -> None:
     started.process.kill()
     started.process.wait()
@@ -266,11 +260,13 @@ def test_a_start_mends_its_database_when_that_was_killed(started: Start) -> None
     assert eventually(lambda: started.answers("/readyz"), 5)
 
 
-def test_a_second_start_on_the_same_state_keeps_keys_and_data(state: Path, port: int) -> None:
+def test_a_start_that_is_stopped_leaves_nothing_running_and_the_next_finds_its_keys(state: Path, port: int) -> None:
     kept = []
-    for _ in range(2):
+    for number in (signal.SIGINT, signal.SIGTERM):
         with _started(state, port) as start:
             kept.append((state / "dev-credentials.json").read_text())
-            start.process.terminate()
-            start.rest()
+            start.process.send_signal(number)
+            code, said = start.rest()
+            assert (code, start.server.runs(), children(start.server)) == (0, False, [])
+            assert "Traceback" not in said
     assert kept[0] == kept[1]
