@@ -1,9 +1,13 @@
 """A real PostgreSQL for the tests: one server for all workers, one database of its own for each."""
 
 import asyncio
+import fcntl
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -14,6 +18,7 @@ from app.db import migrations
 from app.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / "var" / "tests"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +28,7 @@ def server_url() -> Iterator[str]:
     if given:
         yield given.replace("postgresql://", "postgresql+asyncpg://", 1)
         return
-    with EmbeddedPostgres(ROOT / "var" / "tests", durable=False) as server:
+    with EmbeddedPostgres(STATE, durable=False) as server:
         yield server.owner_url
 
 
@@ -33,24 +38,47 @@ def database(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"/{name}"))
 
 
-async def administer(url: str, *statements: str) -> None:
+async def administer(url: str, *statements: str) -> list[Any]:
+    """Run statements outside a transaction, and return the rows of the last one."""
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
-            for statement in statements:
-                await connection.execute(text(statement))
+            results = [await connection.execute(text(statement)) for statement in statements]
+            return list(results[-1].scalars()) if results[-1].returns_rows else []
     finally:
         await engine.dispose()
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep the other workers waiting."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "template.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+async def template(server_url: str) -> str:
+    """A migrated database to copy, made once for each state of the migrations."""
+    written = b"".join(path.read_bytes() for path in sorted((ROOT / "migrations").rglob("*.py")))
+    name = f"template_{hashlib.sha256(written).hexdigest()[:12]}"
+    if not await administer(server_url, f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+        fresh = f"{name}_fresh"
+        await administer(server_url, f"DROP DATABASE IF EXISTS {fresh} WITH (FORCE)", f"CREATE DATABASE {fresh}")
+        await asyncio.to_thread(migrations.upgrade, database(server_url, fresh))
+        await administer(server_url, f"ALTER DATABASE {fresh} RENAME TO {name}")
+    return name
+
+
 @pytest.fixture(scope="session")
-async def owner_url(server_url: str, worker_id: str) -> str:
+async def owner_url(server_url: str, worker_id: str) -> AsyncIterator[str]:
     """A migrated database of this worker's own, as its owner."""
     name = f"test_{worker_id}_{os.getpid()}"
-    await administer(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
-    url = database(server_url, name)
-    await asyncio.to_thread(migrations.upgrade, url)
-    return url
+    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+    with alone():
+        await administer(server_url, drop, f"CREATE DATABASE {name} TEMPLATE {await template(server_url)}")
+    yield database(server_url, name)
+    await administer(server_url, drop)
 
 
 @pytest.fixture(scope="session")

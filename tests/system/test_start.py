@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -68,14 +69,19 @@ def test_a_database_that_cannot_be_reached_is_said_without_its_password(command:
     assert said == ("The database can't be reached; start it, mend DATABASE_URL, or unset it to use the embedded one.")
 
 
+def missing(url: str) -> str:
+    """The address of a database that isn't there, on a server that is."""
+    return urlsplit(url)._replace(path="/missing").geturl()
+
+
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_a_database_that_refuses_is_quoted(command: str, port: int, server_url: str) -> None:
-    said = refusal(command, DATABASE_URL=server_url.replace("/kawan?", "/missing?"), PORT=port)
+    said = refusal(command, DATABASE_URL=missing(server_url), PORT=port)
     assert said.startswith('The database refuses the application (database "missing" does not exist); run')
 
 
 def test_a_database_that_refuses_the_migration_is_quoted(server_url: str) -> None:
-    said = refusal("migrate", DATABASE_URL=server_url.replace("/kawan?", "/missing?"))
+    said = refusal("migrate", DATABASE_URL=missing(server_url))
     assert said.startswith('The database refuses the migration (database "missing" does not exist); mend that')
 
 
