@@ -131,8 +131,9 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedError: it doesn't start, or there are no binaries.
         """
-        self._prepare()
+        _own(self.root)
         with self._starting():
+            _own(self.socket_dir)
             self._held = self._held or self._join()
             if not self.runs():
                 self._launch()
@@ -215,20 +216,6 @@ class EmbeddedPostgres:
             )
 
     # --------------------------------------------------------------------------------- files
-
-    def _prepare(self) -> None:
-        for place in (self.root, self.socket_dir):
-            try:
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
-                found = place.lstat()
-            except OSError as error:
-                raise EmbeddedError(
-                    f"{place} can't be made ({error.strerror}); set STATE_DIR to a directory that you may write."
-                ) from None
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-                raise EmbeddedError(
-                    f"{place} has to be a directory of your own with mode 0700; remove it and try again."
-                )
 
     def _create(self) -> None:
         """Make the cluster beside its place and move it there whole: half a one is never found."""
@@ -319,9 +306,12 @@ class EmbeddedPostgres:
         for number in (signal.SIGINT, signal.SIGQUIT):
             pid = self._pid()
             if pid is None:
-                return
+                break
             os.kill(pid, number)
             _within(STOP_SECONDS, lambda: not self.runs())
+        if self.socket_dir.parent == TEMPORARY:
+            with contextlib.suppress(OSError):
+                self.socket_dir.rmdir()
 
     @cached_property
     def _way(self) -> Way:
@@ -363,6 +353,23 @@ class EmbeddedPostgres:
             reason = wrong[1] if wrong else f"exit code {done.returncode}"
             raise EmbeddedError(f"{program} failed ({reason}); mend that, or set DATABASE_URL.")
         return done.stdout
+
+
+def _own(place: Path) -> None:
+    """Make a directory that nobody else may enter.
+
+    Raises:
+        EmbeddedError: it can't be made, or is somebody else's.
+    """
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = place.lstat()
+    except OSError as error:
+        raise EmbeddedError(
+            f"{place} can't be made ({error.strerror}); set STATE_DIR to a directory that you may write."
+        ) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise EmbeddedError(f"{place} has to be a directory of your own with mode 0700; remove it and try again.")
 
 
 def _within(seconds: float, holds: Callable[[], bool]) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -10,6 +11,7 @@ from app.db import tables
 
 LOCK_TIMEOUT = "2s"
 STATEMENT_TIMEOUT = "60s"
+CONNECT_SECONDS = 2
 
 
 def run(connection: Connection) -> None:
@@ -28,7 +30,12 @@ def run(connection: Connection) -> None:
 async def connect(url: str) -> None:
     """Migrate the database at `url` with sessions that give up rather than block."""
     settings = {"lock_timeout": LOCK_TIMEOUT, "statement_timeout": STATEMENT_TIMEOUT, "timezone": "UTC"}
-    engine = create_async_engine(url, poolclass=pool.NullPool, connect_args={"server_settings": settings})
+
+    # The driver reads the address itself, with all it may say (sslmode and the like), and waits briefly.
+    async def dial() -> asyncpg.Connection:
+        return await asyncpg.connect(url.replace("+asyncpg", "", 1), timeout=CONNECT_SECONDS, server_settings=settings)
+
+    engine = create_async_engine("postgresql+asyncpg://", poolclass=pool.NullPool, async_creator=dial)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)
