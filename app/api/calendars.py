@@ -14,7 +14,7 @@ from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
 from app.api.paging import Cursor, Limit, Page
-from app.api.shapes import Given, Instant, Line, SegmentShape, Told, answer
+from app.api.shapes import Given, Instant, Line, Seconds, SegmentShape, Told, answer
 from app.api.ticket_shapes import trace_shape
 from app.db import ids, policies
 from app.db.policies import Calendar
@@ -88,7 +88,7 @@ class DueShape(Told):
 class ElapsedShape(Told):
     """How much time lies between two instants, and where."""
 
-    elapsed_seconds: float
+    elapsed_seconds: Seconds
     timezone: str
     tzdata: str
     fingerprint: str

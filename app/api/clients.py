@@ -14,7 +14,7 @@ from app.api.deps import AnyCaller, Held, Now, Synchroniser
 from app.api.front_door import Route
 from app.api.paging import Cursor, Limit, Page
 from app.api.registers import IfMatch, IfNoneMatch, Kept, Named, Names
-from app.api.shapes import Given, Instant, Line
+from app.api.shapes import Day, Email, Given, Instant, Line, Phone
 from app.db import clients, ids
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.domain.events import CLIENTS, Role
@@ -40,8 +40,8 @@ class ContactRequest(Given):
 
     client_id: UUID
     name: Line
-    email: Annotated[str, Field(min_length=3, max_length=320, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
-    phone: Annotated[str, Field(pattern=r"^[0-9+() ./-]{3,50}$")] | None = None
+    email: Email
+    phone: Phone | None = None
     role: Annotated[Role, Field(json_schema_extra={"enum": ["contact", "client_admin"]})] = Role.CONTACT
     confirmed_at: Instant | None = None
     bounced_at: Annotated[Instant | None, Field(description="When mail to them came back.")] = None
@@ -73,7 +73,7 @@ class AgreementRequest(Given):
     name: Line
     assets: Names | None = None
     services: Names | None = None
-    support_line: Annotated[str, Field(pattern=r"^[0-9+() ./-]{3,50}$")] | None = None
+    support_line: Phone | None = None
 
 
 class AgreementShape(Kept):
@@ -99,8 +99,8 @@ class SubscriptionRequest(Given):
     client_id: UUID
     agreement_id: UUID
     tier: Tier
-    starts_on: Annotated[date, Field(description="The first local date of the plan.")]
-    ends_on: Annotated[date | None, Field(description="The last local date; null for an open end.")] = None
+    starts_on: Annotated[Day, Field(description="The first local date of the plan.")]
+    ends_on: Annotated[Day | None, Field(description="The last local date; null for an open end.")] = None
     suspensions: Annotated[list[SuspensionShape], Field(max_length=200)] = Field(default_factory=list)
     cancelled_at: Instant | None = None
 

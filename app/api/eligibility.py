@@ -13,7 +13,7 @@ from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
 from app.api.paging import Cursor, Limit, Page
-from app.api.shapes import ClauseShape, Given, Instant, Line, Prose, ShortProse, Told, answer
+from app.api.shapes import ClauseShape, Draft, Given, Instant, Line, Told, Unwritten, answer
 from app.db import checks, clients, ids
 from app.db.checks import Check
 from app.db.register import After
@@ -30,9 +30,9 @@ router = APIRouter(prefix="/v1/eligibility-checks", tags=["eligibility"], route_
 class DetailsShape(Given):
     """What helps to resolve an issue: since when, where, and with which impact."""
 
-    since: ShortProse | None = None
-    where: ShortProse | None = None
-    impact: ShortProse | None = None
+    since: Unwritten = None
+    where: Unwritten = None
+    impact: Unwritten = None
 
 
 class RequestShape(Given):
@@ -46,13 +46,13 @@ class RequestShape(Given):
     asset_id: Line | None = None
     service: Line | None = None
     details: DetailsShape | None = None
-    outage_statement: ShortProse | None = None
+    outage_statement: Unwritten = None
 
 
 class CheckRequest(RequestShape):
-    """A request to judge; `description` and `details` are judged only where they are given."""
+    """A request to judge; they are asked for only once a description or details are given."""
 
-    description: Prose | None = None
+    description: Draft | None = None
     as_of: Annotated[Instant | None, Field(description="Judge at this instant instead of now.")] = None
 
     model_config = Given.model_config | {

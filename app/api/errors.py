@@ -125,7 +125,8 @@ async def on_problem(request: Request, error: Exception) -> Response:
         case HTTPStatus.NOT_FOUND:
             problem = not_found()
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = request.state.allow
+            headers = error.headers if isinstance(error, HTTPException) else None
+            allowed = request.state.allow or (headers or {}).get("Allow", "")
             problem = Problem(
                 "method_not_allowed",
                 f"This address doesn't take that method; use one of {allowed}.",

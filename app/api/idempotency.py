@@ -8,14 +8,13 @@ from typing import Annotated, Final, TypeAlias, TypeVar
 
 from fastapi import Depends, Header, Request
 
-from app.api.deps import AnyCaller, Held, Now, Runtime
+from app.api.deps import AnyCaller, Held, Runtime, WallClock
 from app.api.errors import Problem, Replayed
 from app.db import idempotency
 from app.db.idempotency import Answer
 from app.db.statements import ConstraintError, LockTimeoutError
 
 T = TypeVar("T")
-TAKEN: Final = "pk_idempotency_keys"
 KEPT_HEADERS: Final = ("Location", "ETag", "Content-Type")
 
 
@@ -29,14 +28,14 @@ class Once:
     operation: str
     key: str | None
     digest: bytes
-    now: datetime
+    received_at: datetime
 
     def answer(self, status: int, headers: dict[str, str], body: bytes) -> Answer | None:
         """Return the answer to keep with the write, or None where the request has no key."""
         if self.key is None:
             return None
         kept = {name: value for name, value in headers.items() if name in KEPT_HEADERS}
-        return Answer(self.principal, self.operation, self.key, self.digest, status, kept, body, self.now)
+        return Answer(self.principal, self.operation, self.key, self.digest, status, kept, body, self.received_at)
 
     async def replay(self) -> None:
         """Give the answer kept under the key, if there is one.
@@ -64,9 +63,9 @@ class Once:
         """
         try:
             return await write()
-        except ConstraintError as error:
-            if error.name == TAKEN:
-                await self.replay()
+        except ConstraintError:
+            # Whichever constraint a twin broke first: if it was a twin, its answer is there now.
+            await self.replay()
             raise
         except LockTimeoutError:
             if self.key is None:
@@ -79,7 +78,7 @@ async def once(
     request: Request,
     held: Held,
     caller: AnyCaller,
-    now: Now,
+    at: WallClock,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -93,7 +92,7 @@ async def once(
     """Read the key of a request, and give the answer kept under it."""
     digest = hashlib.sha256(str(request.url.query).encode() + b"\n" + await request.body()).digest()
     operation = f"{request.method} {request.url.path}"[:1024]
-    found = Once(request, held, caller.principal, operation, idempotency_key, digest, now)
+    found = Once(request, held, caller.principal, operation, idempotency_key, digest, at)
     await found.replay()
     return found
 

@@ -1,7 +1,7 @@
 """The JSON shapes that several resources share, and how an answer is written."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
@@ -31,9 +31,14 @@ def _instant(value: object) -> datetime:
     return at
 
 
-def _prose(text: str) -> str:
+def _plain(text: str) -> str:
     if CONTROLS.search(text):
         raise ValueError("a text may hold no control characters other than tabs and line ends")
+    return text
+
+
+def _prose(text: str) -> str:
+    _plain(text)
     if not text.strip():
         raise ValueError("write something")
     return text
@@ -59,6 +64,39 @@ ShortProse: TypeAlias = Annotated[str, Field(min_length=1, max_length=2_000), Af
 ExternalId: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Number: TypeAlias = Annotated[int, Field(strict=True)]
+
+
+def _unwritten(value: object) -> object:
+    """Take an empty text as none: what is missing is warned of, not refused."""
+    return None if isinstance(value, str) and not value.strip() and not CONTROLS.search(value) else value
+
+
+def _day(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        raise ValueError("write a date as YYYY-MM-DD")
+    if not isinstance(value, str | date):
+        raise ValueError("write a date as YYYY-MM-DD")  # noqa: TRY004  # a ValueError is what becomes a 422
+    return value
+
+
+def _number(value: float) -> float:
+    """Write whole numbers without a fraction."""
+    return int(value) if value.is_integer() else value
+
+
+Unwritten: TypeAlias = Annotated[ShortProse | None, BeforeValidator(_unwritten)]
+"""A text that may be left empty."""
+
+Draft: TypeAlias = Annotated[str, Field(max_length=20_000), AfterValidator(_plain)]
+"""A text as far as it is written."""
+
+Day: TypeAlias = Annotated[date, BeforeValidator(_day)]
+Email: TypeAlias = Annotated[
+    str, Field(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_line)
+]
+Phone: TypeAlias = Annotated[str, Field(pattern=r"^[+(]?[0-9][0-9() ./-]{1,47}[0-9]$")]
+Seconds: TypeAlias = Annotated[float, PlainSerializer(_number, return_type=float, when_used="json")]
+"""Exact to the microsecond, as a decimal of at most six places."""
 
 
 class Given(BaseModel):
@@ -88,8 +126,8 @@ class SegmentShape(Told):
     to: Instant
     kind: SegmentKind
     reason: str | None
-    counted_seconds: Annotated[float, Field(json_schema_extra={"multipleOf": 0.000001})]
-    total_seconds: float
+    counted_seconds: Seconds
+    total_seconds: Seconds
 
     model_config = ConfigDict(extra="forbid", validate_by_name=True, serialize_by_alias=True)
 

@@ -12,7 +12,7 @@ from app.api.deps import Held, House, Manager, Now
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
 from app.api.paging import Cursor, Limit, Page
-from app.api.shapes import Flag, Given, Instant, Line, Number, Told, answer, etag
+from app.api.shapes import Email, Flag, Given, Instant, Line, Number, Told, answer, etag
 from app.db import ids, staff
 from app.db.staff import Agent
 from app.db.statements import ConstraintError
@@ -25,7 +25,7 @@ class AgentRequest(Given):
     """A person of staff."""
 
     name: Line
-    email: Annotated[str, Field(min_length=3, max_length=320, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
+    email: Email
     role: Annotated[Role, Field(json_schema_extra={"enum": ["agent", "lead", "admin"]})] = Role.AGENT
     level: Annotated[Number, Field(ge=1, le=3)] = 1
     on_call: Flag = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import Field
@@ -10,9 +10,11 @@ from pydantic import Field
 from app.api.eligibility import DetailsShape, FindingShape
 from app.api.shapes import ActorShape, Instant, JsonObject, SegmentShape, Told
 from app.db.tickets import Item
+from app.domain import eligibility
 from app.domain import ticket as tickets
 from app.domain.calendar import NO_TIME, Base, BusinessCalendar, Segment
 from app.domain.clocks import SECOND, ClockState, Cycle, EndReason
+from app.domain.eligibility import Mode
 from app.domain.events import Actor, Event, EventKind, rfc3339
 from app.domain.policy import Category, Channel, Clock, Kind, Priority, Terms
 from app.domain.ticket import ActName, Complexity, PrioritySource, Status, Ticket
@@ -56,8 +58,16 @@ class ClocksShape(Told):
     clocks: list[TracedClockShape]
 
 
+class TicketHandlingShape(Told):
+    """When somebody looks at a ticket that nobody has acknowledged."""
+
+    mode: Mode
+    starts_at: Instant
+    message: str
+
+
 class TicketShape(Told):
-    """A ticket at an instant."""
+    """A ticket at an instant; `handling` is null once it is acknowledged."""
 
     id: UUID
     ref: str
@@ -89,6 +99,7 @@ class TicketShape(Told):
     policy_version: int
     as_of: Instant
     warnings: list[FindingShape]
+    handling: TicketHandlingShape | None
     clocks: list[ClockShape]
     allowed_acts: list[ActName]
     version: int
@@ -192,10 +203,25 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
         policy_version=found.policy_version,
         as_of=as_of,
         warnings=[FindingShape(**warning) for warning in found.warnings],
+        handling=_handling(found, terms, as_of),
         clocks=[clock_shape(cycle, terms.calendar, as_of) for cycle in found.cycles],
         allowed_acts=list(tickets.allowed(found, viewer)),
         version=found.version,
     )
+
+
+_WHEN: Final = {
+    Mode.NOW: "The desk is open.",
+    Mode.EMERGENCY: "The desk is closed: help is limited to critical issues, and the people on call are told.",
+    Mode.NEXT_OPENING: "The desk is closed: your ticket is looked at when it opens again.",
+}
+
+
+def _handling(found: Ticket, terms: Terms, as_of: datetime) -> TicketHandlingShape | None:
+    if found.status is not Status.NEW:
+        return None
+    when = eligibility.handling(found.priority, terms, as_of)
+    return TicketHandlingShape(mode=when.mode, starts_at=when.starts_at, message=_WHEN[when.mode])
 
 
 def item_shape(found: Item) -> TicketItemShape:

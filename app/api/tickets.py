@@ -1,6 +1,8 @@
 """Tickets over HTTP: open one, read it, its clocks, its events and what may be done with it."""
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -40,13 +42,14 @@ from app.domain.acts.case import Case
 from app.domain.acts.intake import Opening
 from app.domain.eligibility import Decision, Outcome
 from app.domain.errors import FieldError
-from app.domain.events import CLIENTS, Event
+from app.domain.events import STAFF, Event
 from app.domain.policy import Channel, Priority, Terms
 from app.domain.ticket import Complexity, Status, Ticket
 
 router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route)
 
 TRIES: Final = 3
+REF: Final = re.compile(r"KE-\d{4}-\d{6,12}", re.ASCII)
 USED_CHECK: Final = "uq_tickets_eligibility_check_id"
 
 
@@ -56,7 +59,9 @@ class TicketRequest(RequestShape):
     subject: Line
     description: Prose
     details: DetailsShape = Field(default_factory=DetailsShape)
-    follow_up_of: Annotated[UUID | None, Field(description="An earlier ticket of the same client.")] = None
+    follow_up_of: Annotated[
+        str | None, Field(max_length=64, description="An earlier ticket of the same client, by its id or ref.")
+    ] = None
     eligibility_check_id: Annotated[
         UUID | None, Field(description="A stored check of the same client, category and channel; one ticket uses it.")
     ] = None
@@ -64,6 +69,12 @@ class TicketRequest(RequestShape):
     answered: Annotated[
         Flag | None, Field(description="Staff only: a call that a person answered; the default by phone.")
     ] = None
+
+
+class TicketPage(Page[TicketItemShape]):
+    """One page of tickets; `broken` and `next_due_at` hold at `as_of`."""
+
+    as_of: Instant
 
 
 @router.post("", operation_id="create_ticket", status_code=201, response_model=TicketShape)
@@ -78,9 +89,10 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
     if contact_id is None:
         raise errors.invalid([FieldError("/contact_id", "missing", "say for which contact")])
     if not intake.may_open(body.channel, caller.actor):
-        raise Problem("forbidden", f"The role {caller.role} doesn't open tickets by {body.channel}; use the portal.")
+        detail = f"The role {caller.role} may not open tickets by {body.channel}; use the portal."
+        raise Problem("act_forbidden", detail, allowed_acts=[])
     terms, received_at = await _terms(held, body, caller, now)
-    await _see_links(held, body, client_id)
+    earlier = await _linked(held, body, Scope(client_id, caller.scope.contact_id))
     decision = await eligibility.judge(held, body, body.description, client_id, contact_id, received_at)
     if decision.outcome is Outcome.DENIED:
         return await _refuse(held, body, decision, caller, (client_id, contact_id), now, once)
@@ -94,7 +106,7 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
         request=eligibility.asked(body, body.description),
         answered=body.answered if body.answered is not None else body.channel is Channel.PHONE,
         received_at=received_at,
-        follow_up_of=body.follow_up_of,
+        follow_up_of=earlier,
         eligibility_check_id=body.eligibility_check_id,
     )
     happened = ticket.numbered(None, intake.open_ticket(opening, decision, terms, actor=caller.actor, now=now))
@@ -116,8 +128,10 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
 
 async def _terms(held: Runtime, body: TicketRequest, caller: Caller, now: datetime) -> tuple[Terms, datetime]:
     """Return the instant everything is judged at, and the terms in force then."""
-    if body.answered is not None and caller.role in CLIENTS:
+    if body.answered is not None and caller.role not in STAFF:
         raise errors.invalid([FieldError("/answered", "not_yours", "only staff may say so; leave it out")])
+    if body.answered and body.channel is not Channel.PHONE:
+        raise errors.invalid([FieldError("/answered", "not_a_call", "only a call can be answered; leave it out")])
     if body.received_at is None:
         return await held.book.in_force(now), now
     limits = (await held.book.in_force(now)).policy.limits
@@ -125,19 +139,21 @@ async def _terms(held: Runtime, body: TicketRequest, caller: Caller, now: dateti
     return await held.book.in_force(received_at), received_at
 
 
-async def _see_links(held: Runtime, body: TicketRequest, client_id: UUID) -> None:
-    """See that the ticket followed up on and the check used are the same client's and fit."""
+async def _linked(held: Runtime, body: TicketRequest, scope: Scope) -> UUID | None:
+    """Return the ticket followed up on; it and the check used have to be in scope, and the check to fit."""
     found = []
-    if body.follow_up_of and not await tickets.get(held.pool, body.follow_up_of, None, Scope(client_id)):
+    earlier = await _find(held, body.follow_up_of, scope) if body.follow_up_of else None
+    if body.follow_up_of and earlier is None:
         found.append(FieldError("/follow_up_of", "unknown_ticket", "name a ticket of the same client"))
     if body.eligibility_check_id:
-        check = await checks.get(held.pool, body.eligibility_check_id, client_id, None)
+        check = await checks.get(held.pool, body.eligibility_check_id, scope.client_id, scope.contact_id)
         same = check and (check.request["category"], check.request["channel"]) == (body.category, body.channel)
         if not same:
             message = "name a stored check of the same client, category and channel"
             found.append(FieldError("/eligibility_check_id", "unknown_check", message))
     if found:
         raise errors.invalid(found)
+    return earlier.id if earlier else None
 
 
 async def _refuse(
@@ -161,7 +177,7 @@ async def _refuse(
     return response
 
 
-@router.get("", operation_id="list_tickets", response_model=Page[TicketItemShape])
+@router.get("", operation_id="list_tickets", response_model=TicketPage)
 async def list_tickets(
     request: Request,
     held: Held,
@@ -200,7 +216,7 @@ async def list_tickets(
     where = (last.created_at.isoformat(), last.id) if last else None
     next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
     items = [item_shape(item) for item in found[:limit]]
-    return answer(Page[TicketItemShape](items=items, next_cursor=next_cursor), headers=headers)
+    return answer(TicketPage(as_of=now, items=items, next_cursor=next_cursor), headers=headers)
 
 
 def _values(name: str, text: str | None, choices: Any) -> list[str] | None:  # noqa: ANN401  # an enum class
@@ -217,7 +233,8 @@ def _values(name: str, text: str | None, choices: Any) -> list[str] | None:  # n
 async def get_ticket(ticket_id: str, held: Held, caller: AnyCaller, now: Now) -> Response:
     """Read a ticket by its id or ref, with its clocks as they are now and what you may do."""
     found, terms = await seen(held, caller, ticket_id)
-    return answer(ticket_shape(found, terms, caller.actor, now), headers={"ETag": etag(found.version)})
+    shape = ticket_shape(_by_now(found, terms, caller, now), terms, caller.actor, now)
+    return answer(shape, headers={"ETag": etag(found.version)})
 
 
 @router.get("/{ticket_id}/clocks", operation_id="get_ticket_clocks", response_model=ClocksShape)
@@ -270,14 +287,24 @@ async def seen(held: Runtime, caller: Caller, ticket_id: str) -> tuple[Ticket, T
     Raises:
         Problem: 404, the same for what isn't there and for what is somebody else's.
     """
-    try:
-        by_id, ref = UUID(ticket_id), None
-    except ValueError:
-        by_id, ref = None, ticket_id[:64]
-    found = await tickets.get(held.pool, by_id, ref, caller.scope)
+    found = await _find(held, ticket_id, caller.scope)
     if found is None:
         raise errors.not_found()
     return found, await held.book.of(found.policy_version, found.calendar_revision)
+
+
+async def _find(held: Runtime, ticket_id: str, scope: Scope) -> Ticket | None:
+    if REF.fullmatch(ticket_id):
+        return await tickets.get(held.pool, None, ticket_id, scope)
+    try:
+        return await tickets.get(held.pool, UUID(ticket_id), None, scope)
+    except ValueError:
+        return None
+
+
+def _by_now(found: Ticket, terms: Terms, caller: Caller, now: datetime) -> Ticket:
+    """Return a ticket with the emergency it is by now, even where nobody has noted it yet."""
+    return replace(found, emergency=Case.of(found, terms, actor=caller.actor, now=now).ticket.emergency)
 
 
 async def act(
@@ -305,6 +332,7 @@ async def act(
         story = tickets.story(changed, happened, passing.next_at(changed, terms))
         if await once.write(lambda: tickets.save(held.pool, changed, story, kept)):  # noqa: B023  # called at once
             return answer(shape, status=status, headers=headers)
+        await once.replay()
     raise Problem("concurrent_update", "Others are changing this ticket right now; read it and try again.")
 
 

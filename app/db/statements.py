@@ -1,7 +1,7 @@
-"""The only way to the database: Core statements compiled once at import, run on asyncpg as they are.
+"""The only way to the database: Core statements compiled once, run on asyncpg as they are.
 
 A statement is declared as a function of typed arguments that returns a Core statement, and called
-with the same arguments. At import the function is called once with bind parameters in place of
+with the same arguments. At import it is called with bind parameters in place of
 the values; what would go wrong later (lists that expand, defaults made in Python, values pasted
 into text, columns that don't fit) is refused then.
 """

@@ -241,9 +241,10 @@ def page(filters: Filters, scope: Scope, after: After | None, most: int, now: da
 
 
 @many(Ticket)
-def lock_due(now: datetime, most: int) -> ClauseElement:
+def lock_due(now: datetime, most: int, without: Sequence[UUID]) -> ClauseElement:
     """Lock tickets for which time alone brings something, leaving those that another worker has."""
-    query = select(*_columns()).where(and_(tickets.c.next_at <= now, tickets.c.next_at.is_not(None)))
+    due = and_(tickets.c.next_at <= now, tickets.c.next_at.is_not(None), tickets.c.id != func.all(without))
+    query = select(*_columns()).where(due)
     return query.order_by(tickets.c.next_at).limit(most).with_for_update(skip_locked=True, of=tickets)
 
 

@@ -93,14 +93,13 @@ class Subscription:
 
     def state(self, at: datetime, zone: ZoneInfo) -> PlanState:
         """Return what the subscription is at an instant, by the local date of the policy's zone."""
-        cancelled = self.cancelled_at is not None and self.cancelled_at <= at
         today = at.astimezone(zone).date()
-        if self.ends_on is not None and today > self.ends_on:
-            return PlanState.EXPIRED
-        if cancelled:
-            return PlanState.CANCELLED
         if today < self.starts_on:
             return PlanState.NOT_STARTED
+        if self.ends_on is not None and today > self.ends_on:
+            return PlanState.EXPIRED
+        if self.cancelled_at is not None and self.cancelled_at <= at:
+            return PlanState.CANCELLED
         resting = any(
             pause.starts_at <= at and (pause.ends_at is None or at < pause.ends_at) for pause in self.suspensions
         )
@@ -208,6 +207,16 @@ class Decision:
     clocks: tuple[ExpectedClock, ...]
 
 
+def handling(priority: Priority, terms: Terms, now: datetime) -> Handling:
+    """Say when somebody looks at a request of this priority (clauses availability.*)."""
+    opens = terms.calendar.next_open(now)
+    if opens == now:
+        return Handling(Mode.NOW, now)
+    if priority in terms.policy.emergency or opens is None:
+        return Handling(Mode.EMERGENCY, now)
+    return Handling(Mode.NEXT_OPENING, opens)
+
+
 def check(facts: Facts, terms: Terms, now: datetime) -> Decision:
     """Judge a request at an instant (clauses eligibility, channels, exclusions, responsibilities).
 
@@ -225,7 +234,7 @@ def check(facts: Facts, terms: Terms, now: datetime) -> Decision:
         as_of=now,
         findings=findings,
         alternatives=tuple(judgement.alternatives([finding.code for finding in findings], possible=possible)),
-        handling=judgement.handling() if possible else None,
+        handling=handling(facts.request.priority, terms, now) if possible else None,
         clocks=tuple(judgement.clocks()) if possible else (),
     )
 
@@ -384,6 +393,8 @@ class _Judgement:
         if self.contact is None:
             return
         confirmed, bounced = self.contact.confirmed_at, self.contact.bounced_at
+        if bounced is not None and bounced > self.now:
+            bounced = None
         fresh = confirmed is not None and self.now - confirmed < self.policy.limits.contact_confirmation
         if fresh and bounced is None:
             return
@@ -474,14 +485,6 @@ class _Judgement:
 
     def _mailto(self) -> str | None:
         return f"mailto:{self.policy.email_address}" if self.policy.email_address else None
-
-    def handling(self) -> Handling:
-        """Say when the request would be looked at (clauses availability.*)."""
-        if self.open:
-            return Handling(Mode.NOW, self.now)
-        if self.request.priority in self.policy.emergency:
-            return Handling(Mode.EMERGENCY, self.now)
-        return Handling(Mode.NEXT_OPENING, self._next_opening() or self.now)
 
     def clocks(self) -> Iterator[ExpectedClock]:
         """Yield the promises the request would be given if it came now."""

@@ -1,4 +1,4 @@
-"""What happens to a ticket when time passes and nobody acts; who looks, and when, changes nothing of it."""
+"""What happens to a ticket when time passes and nobody acts: whoever looks first writes it down, once."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -69,9 +69,12 @@ def _emergency_at(ticket: Ticket, terms: Terms) -> datetime | None:
     unheard = ticket.priority in terms.policy.emergency and ticket.running(Clock.ACKNOWLEDGEMENT)
     if ticket.emergency or not unheard:
         return None
-    if not terms.calendar.is_open(ticket.created_at):
-        return ticket.created_at
-    return terms.calendar.next_close(ticket.created_at)
+    received, logged = ticket.received_at, ticket.created_at
+    closed_since = terms.calendar.is_open(received) or not terms.calendar.between(received, logged)
+    if closed_since and not terms.calendar.is_open(logged):
+        return logged
+    # Logged late, and the desk has opened in between: from now on like any other.
+    return terms.calendar.next_close(logged)
 
 
 def _emergency(terms: Terms, at: datetime, since: datetime) -> Event:

@@ -70,12 +70,18 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("contacts", {"name": "A", "email": "nobody"}, "/email"),
     ("contacts", {"name": "A", "email": "a@b.c", "role": "admin"}, ""),
     ("contacts", {"name": "A", "email": "a@b.c", "phone": "call me"}, "/phone"),
+    ("contacts", {"name": "A", "email": "a@b.c", "phone": "()"}, "/phone"),
+    ("contacts", {"name": "A", "email": "a\u202e@b.c"}, "/email"),
+    ("agreements", {"name": "A", "support_line": "-- --"}, "/support_line"),
     ("agreements", {"name": "A", "assets": [""]}, "/assets/0"),
     ("agreements", {"name": "A", "assets": "all"}, "/assets"),
     ("subscriptions", {"tier": "gold", "starts_on": "2026-01-01"}, "/tier"),
     ("subscriptions", {"tier": "standard", "starts_on": "1999-12-31"}, ""),
     ("subscriptions", {"tier": "standard", "starts_on": "2026-01-02", "ends_on": "2026-01-01"}, ""),
     ("subscriptions", {"tier": "standard", "starts_on": "soon"}, "/starts_on"),
+    ("subscriptions", {"tier": "standard", "starts_on": "2026-01-01T00:00:00Z"}, "/starts_on"),
+    ("subscriptions", {"tier": "standard", "starts_on": 1767225600}, "/starts_on"),
+    ("subscriptions", {"tier": "standard", "starts_on": "20260101"}, "/starts_on"),
 ]
 
 

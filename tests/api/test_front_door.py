@@ -18,8 +18,6 @@ MALFORMED = {
     "a key twice": b'{"channel": "portal", "channel": "phone"}',
     "NaN": b'{"channel": NaN}',
     "Infinity": b'{"channel": -Infinity}',
-    "1e999": b'{"channel": 1e999}',
-    "a huge integer": b'{"channel": 9223372036854775808}',
     "too deep": b"[" * 5000 + b"]" * 5000,
     "deep": b'{"details": ' + b'{"a": ' * 30 + b"1" + b"}" * 31,
 }
@@ -39,6 +37,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "the year 1": ({"channel": "portal", "category": "incident", "as_of": "0001-01-01T00:00:00Z"}, "/as_of"),
     "the year 9999": ({"channel": "portal", "category": "incident", "as_of": "9999-12-31T23:59:59-23:59"}, "/as_of"),
     "30 February": ({"channel": "portal", "category": "incident", "as_of": "2026-02-30T00:00:00Z"}, "/as_of"),
+    "a huge integer": ({"channel": 2**63, "category": "incident"}, "/channel"),
+    "an endless integer": ({"channel": 10**500, "category": "incident"}, "/channel"),
     "a bad id": ({"channel": "portal", "category": "incident", "client_id": "me"}, "/client_id"),
 }
 
@@ -187,4 +187,11 @@ async def test_contacts_open_tickets_by_the_portal_only(desk: Desk) -> None:
             body |= {"client_id": str(party.client_id), "contact_id": str(party.contact_id)}
         response = await desk.call(who, "POST", "/v1/tickets", body)
         assert response.status_code == status, response.text
-        assert response.json().get("code") == (None if status == 201 else "forbidden")
+        assert response.json().get("code") == (None if status == 201 else "act_forbidden")
+
+
+async def test_large_answers_are_compressed_for_whoever_takes_that(desk: Desk) -> None:
+    for coding in ("gzip", "identity"):
+        response = await desk.call("agent", "GET", "/v1/policy", headers={"Accept-Encoding": coding})
+        assert response.headers.get("Content-Encoding", "identity") == coding
+        assert response.json()["version"] == 1

@@ -1,17 +1,21 @@
 """Tickets over HTTP: the answer's shape, idempotency, versions, lists, messages and what time does to them."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
+from app.db import clients, idempotency, ids, statements, tickets
 from app.db import events as stored_events
-from app.db import statements, tickets
+from app.db.clients import Contact
 from app.db.policies import Book
 from app.domain import ticket as domain
+from app.domain.events import Role
 from app.worker import sweep
-from tests.api.conftest import Desk, kl, z
+from tests.api.conftest import LONG_AGO, Desk, kl, z
 
 
 async def test_a_new_ticket_has_the_shape_that_others_rely_on(desk: Desk) -> None:
@@ -256,16 +260,16 @@ async def test_filters_narrow_the_list(desk: Desk) -> None:
     await desk.call("agent", "POST", f"/v1/tickets/{loud['id']}/acknowledge")
     await desk.at("2026-01-05 12:30:00")
 
-    async def ids(query: str) -> list[str]:
+    async def listed(query: str) -> list[str]:
         return [item["id"] for item in (await desk.get("agent", f"/v1/tickets?{query}"))["items"]]
 
-    assert await ids("status=new") == [quiet["id"]]
-    assert await ids("priority=high,critical") == [loud["id"]]
-    assert await ids("broken=true") == [quiet["id"]]
-    assert await ids("broken=false") == [loud["id"]]
-    assert await ids("due_before=2026-01-05T13:00:00%2B08:00") == [quiet["id"]]
-    assert await ids("emergency=true") == []
-    assert await ids(f"client_id={desk.parties['premium'].client_id}") == []
+    assert await listed("status=new") == [quiet["id"]]
+    assert await listed("priority=high,critical") == [loud["id"]]
+    assert await listed("broken=true") == [quiet["id"]]
+    assert await listed("broken=false") == [loud["id"]]
+    assert await listed("due_before=2026-01-05T13:00:00%2B08:00") == [quiet["id"]]
+    assert await listed("emergency=true") == []
+    assert await listed(f"client_id={desk.parties['premium'].client_id}") == []
     item = (await desk.get("agent", "/v1/tickets?status=new"))["items"][0]
     assert (item["broken"], item["next_clock"], item["next_due_at"]) == (True, "resolution", z("2026-01-06 10:00:00"))
 
@@ -373,3 +377,112 @@ async def test_an_unreachable_database_is_said_so_and_may_be_tried_again(
     response = await desk.call("agent", "GET", "/v1/tickets/KE-2026-000001")
     assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
     assert response.headers["Retry-After"] == "1"
+
+
+async def test_only_staff_say_that_a_call_was_answered_and_only_of_a_call(desk: Desk) -> None:
+    party = desk.parties["standard"]
+    whose = {"client_id": str(party.client_id), "contact_id": str(party.contact_id)}
+    for who, fields, code in (
+        ("automation", {"channel": "email", "answered": True}, "not_yours"),
+        ("automation", {"channel": "email", "answered": False}, "not_yours"),
+        ("agent", {"channel": "portal", "answered": True}, "not_a_call"),
+    ):
+        response = await desk.call(who, "POST", "/v1/tickets", desk.request(**whose, **fields))
+        assert (response.status_code, response.json()["errors"][0]["code"]) == (422, code)
+        assert response.json()["errors"][0]["pointer"] == "/answered"
+    assert (await desk.open("agent", **whose, answered=False))["status"] == "new"
+
+
+async def test_a_key_is_kept_by_the_machines_clock_whatever_the_test_clock_says(desk: Desk) -> None:
+    await desk.at("2026-01-01 00:00:00")
+    headers = {"Idempotency-Key": "past"}
+    first = await desk.call("standard", "POST", "/v1/tickets", desk.request(), headers=headers)
+    await idempotency.forget(desk.pool, datetime.now(UTC) - timedelta(hours=24))
+    again = await desk.call("standard", "POST", "/v1/tickets", desk.request(), headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
+
+
+async def test_twins_that_acknowledge_at_once_get_the_same_answer(desk: Desk) -> None:
+    ticket = await desk.open()
+    path, headers = f"/v1/tickets/{ticket['id']}/acknowledge", {"Idempotency-Key": "twins"}
+    answers = await asyncio.gather(*(desk.call("agent", "POST", path, {}, headers=headers) for _ in range(10)))
+    assert {response.status_code for response in answers} == {200}
+    assert len({response.content for response in answers}) == 1
+    assert len(await desk.events(ticket, "ticket.acknowledged")) == 1
+
+
+@pytest.mark.parametrize(
+    ("wall", "priority", "mode", "starts"),
+    [
+        ("2026-01-05 10:00:00", "normal", "now", "2026-01-05 10:00:00"),
+        ("2026-01-10 12:00:00", "normal", "next_opening", "2026-01-12 09:00:00"),
+        ("2026-01-10 12:00:00", "critical", "emergency", "2026-01-10 12:00:00"),
+    ],
+)
+async def test_the_answer_says_when_somebody_looks_until_somebody_has(
+    desk: Desk, wall: str, priority: str, mode: str, starts: str
+) -> None:
+    await desk.at(wall)
+    ticket = await desk.open(requested_priority=priority, outage_statement="The whole site is down for everybody.")
+    assert (ticket["handling"]["mode"], ticket["handling"]["starts_at"]) == (mode, z(starts))
+    assert ("limited" in ticket["handling"]["message"]) == (mode == "emergency")
+    seen = await desk.call("agent", "POST", f"/v1/tickets/{ticket['id']}/acknowledge")
+    assert seen.json()["handling"] is None
+
+
+async def test_an_emergency_is_shown_before_the_worker_has_noted_it(desk: Desk) -> None:
+    await desk.at("2026-01-05 17:55:00")
+    ticket = await desk.open(requested_priority="critical", outage_statement="All is down.")
+    await desk.at("2026-01-05 18:00:00")
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["emergency"] is True
+    assert await desk.events(ticket, "ticket.emergency") == []
+
+
+@pytest.mark.parametrize("name", ["%00", "KE-2026-%00", "KE-2026-1", "a%00b", "%F0%9F%92%A9", "KE-2026-" + "9" * 40])
+async def test_a_name_that_is_none_is_not_found(desk: Desk, name: str) -> None:
+    for path in ("", "/clocks", "/events", "/acts", "/messages"):
+        response = await desk.call("agent", "GET", f"/v1/tickets/{name}{path}")
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+async def test_a_follow_up_goes_by_id_or_ref_among_the_tickets_one_may_know_of(desk: Desk) -> None:
+    party = desk.parties["standard"]
+    colleague = ids.new_id()
+    stamp = {"created_at": LONG_AGO, "updated_at": LONG_AGO, "version": 1}
+    person = Contact(
+        client_id=party.client_id, id=colleague, external_id="colleague", name="A colleague",
+        email="colleague@client.example", phone=None, role=Role.CONTACT, confirmed_at=None, bounced_at=None, **stamp,
+    )  # fmt: skip
+    await clients.people.add(desk.pool, person, None)
+    await desk.key("colleague", Role.CONTACT, client_id=party.client_id, contact_id=colleague)
+    mine, theirs = await desk.open(), await desk.open("colleague")
+    assert (await desk.open(follow_up_of=mine["ref"]))["follow_up_of"] == mine["id"]
+    for name in (theirs["id"], theirs["ref"], "KE-2026-999999", str(ids.new_id()), "nonsense", "\x01"):
+        response = await desk.call("standard", "POST", "/v1/tickets", desk.request(follow_up_of=name))
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["code"] == "unknown_ticket"
+    whole = await desk.open(
+        "agent", client_id=str(party.client_id), contact_id=str(party.contact_id), follow_up_of=theirs["ref"]
+    )
+    assert whole["follow_up_of"] == theirs["id"]
+
+
+async def test_a_page_says_at_which_instant_it_holds(desk: Desk) -> None:
+    await desk.open()
+    assert (await desk.get("standard", "/v1/tickets"))["as_of"] == z("2026-01-05 10:00:00")
+
+
+async def test_one_ticket_that_cannot_be_stored_holds_up_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tickets_made = [await desk.open(subject=f"Ticket {number}") for number in range(3)]
+    story = tickets.story
+
+    def impossible(changed: Any, happened: Any, next_at: Any) -> Any:
+        found = story(changed, happened, next_at)
+        if str(changed.id) != tickets_made[0]["id"]:
+            return found
+        return replace(found, cycles=[{**cycle, "warned": 1_000} for cycle in found.cycles])
+
+    monkeypatch.setattr(tickets, "story", impossible)
+    await desk.at("2026-01-05 12:30:00")
+    assert await desk.sweep() == 2
+    assert [len(await desk.events(ticket, "clock.broken")) for ticket in tickets_made] == [0, 1, 1]

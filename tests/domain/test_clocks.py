@@ -148,6 +148,17 @@ def test_a_voicemail_of_saturday_logged_on_monday_is_an_emergency_only_when_the_
     assert after(found, kl("2026-01-12 18:00:00")).emergency is True
 
 
+def test_a_voicemail_logged_after_a_business_day_is_no_emergency_before_the_next_close() -> None:
+    found = opened(kl("2026-01-10 12:00:00"), Priority.CRITICAL, logged=kl("2026-01-12 20:00:00"), actor=STAFF)
+    assert found.emergency is False
+    assert after(found, kl("2026-01-13 18:00:00")).emergency is True
+
+
+def test_a_call_of_the_afternoon_logged_in_the_evening_is_an_emergency_at_once() -> None:
+    found = opened(kl("2026-01-12 17:55:00"), Priority.CRITICAL, logged=kl("2026-01-12 20:00:00"), actor=STAFF)
+    assert found.emergency is True
+
+
 def test_a_critical_request_logged_while_the_desk_is_still_closed_is_an_emergency_at_once() -> None:
     found = opened(kl("2026-01-10 12:00:00"), Priority.CRITICAL, logged=kl("2026-01-11 09:00:00"), actor=STAFF)
     assert found.emergency is True
