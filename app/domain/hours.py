@@ -135,12 +135,12 @@ class HoursReader(Reader):
     def exception(self, value: object, pointer: str) -> DateException | None:
         """Read one exception: `date`, `name`, `hours` (an empty list for closed)."""
         fields = self.table(value, pointer, ("date", "name", "hours"))
-        day = fields.read("date", self.date, None)
+        day = fields.read("date", self.local_date, None)
         name = fields.text("name", LONGEST_NAME)
         windows = fields.read("hours", self.windows, ())
         return DateException(day, name, windows) if day else None
 
-    def date(self, value: object, pointer: str) -> date | None:
+    def local_date(self, value: object, pointer: str) -> date | None:
         """Read a date between 2000 and 2099, as a date or as `YYYY-MM-DD`."""
         if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
             try:

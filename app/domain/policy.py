@@ -255,7 +255,7 @@ class PolicyReader(HoursReader):
 
     def _effective_from(self, top: Table, timezone: str) -> datetime:
         """Read the date of effect: midnight of it in the calendar's zone."""
-        day = top.read("effective_from", self.date, None) or date(2000, 1, 1)
+        day = top.read("effective_from", self.local_date, None) or date(2000, 1, 1)
         return datetime.combine(day, time(), ZoneInfo(timezone))
 
     def _holidays(self, calendar: Table) -> Holidays | None:
