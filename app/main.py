@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app.api import calendars, clients, description, eligibility, policies, staff, system, ticket_talk, tickets
 from app.api.deps import Allowed, Runtime, everybody
 from app.api.errors import HANDLERS
-from app.api.front_door import Methods, RequestId
+from app.api.front_door import Compressed, Methods, RequestId
 from app.db import migrations, upkeep
 from app.db import pool as pools
 from app.db.policies import Book
@@ -43,7 +42,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         UndeclaredOperationError: an operation doesn't say who may call it.
     """
     found = settings or Settings()
-    app: FastAPI = FastAPIOffline(redoc_url=None, lifespan=_lifespan(found), **description.ABOUT)
+    app: FastAPI = FastAPIOffline(
+        redoc_url=None, redirect_slashes=False, lifespan=_lifespan(found), **description.ABOUT
+    )
     routers = (*ROUTERS, system.test_router) if found.test_clock else ROUTERS
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     require_declared(routes)
@@ -57,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
-    app.add_middleware(GZipMiddleware, minimum_size=1_000)
+    app.add_middleware(Compressed, minimum_size=1_000)
     app.add_middleware(RequestId)
     app.openapi = description.of(app)  # type: ignore[method-assign]  # the documented way
     return app

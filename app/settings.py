@@ -1,6 +1,7 @@
 """What the environment says, read once: every setting, its meaning, and which of them don't go together."""
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ORIGIN: Final = re.compile(r"https?://[^/\s,*?#@]+", re.ASCII)
 DRIVER: Final = "postgresql+asyncpg://"
 
 
@@ -44,6 +46,15 @@ class Settings(BaseSettings):
         if not _port_is_a_number(value):
             raise ValueError("its port has to be a number")
         return DRIVER + rest
+
+    @field_validator("cors_origins")
+    @classmethod
+    def with_origins(cls, value: str) -> str:
+        """Refuse what no browser would ever send as its origin."""
+        for origin in filter(None, (part.strip() for part in value.split(","))):
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError("write each origin as https://portal.example, without a path or a slash at its end")
+        return value
 
     @model_validator(mode="after")
     def safe(self) -> Self:

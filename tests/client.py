@@ -24,7 +24,7 @@ import json, sys
 from kawan_elite_support_client import AuthenticatedClient
 from kawan_elite_support_client.api.tickets import acknowledge, create_ticket, get_ticket
 from kawan_elite_support_client.models import (
-    Acknowledgement, Category, Channel, ClockState, ProblemDetails, Status, TicketRequest, TicketShape,
+    Category, Channel, ClockState, ProblemDetails, Status, TicketRequest, TicketShape,
 )
 
 credentials = json.load(open(sys.argv[1]))
@@ -40,7 +40,7 @@ body = TicketRequest(
 opened = create_ticket.sync(client=speaking_as("contact"), body=body)
 assert isinstance(opened, TicketShape), opened
 assert opened.status is Status.NEW
-taken = acknowledge.sync(str(opened.id), client=speaking_as("agent"), body=Acknowledgement(text="We are on it."))
+taken = acknowledge.sync(str(opened.id), client=speaking_as("agent"))
 assert isinstance(taken, TicketShape), taken
 assert taken.status is Status.OPEN and taken.clocks[0].state is ClockState.MET
 foreign = get_ticket.sync(str(opened.id), client=speaking_as("premium_contact"))
@@ -92,8 +92,8 @@ def service(state: Path) -> Iterator[Path]:
 
 def main() -> None:
     began = time.monotonic()
+    target = ROOT / "var" / "kawan-elite-support-client"
     with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "client"
         python = generate(target)
         story = Path(scratch) / "story.py"
         story.write_text(STORY, encoding="utf-8")
@@ -101,7 +101,7 @@ def main() -> None:
             base = json.loads(credentials.read_text(encoding="utf-8"))["base_url"]
             print(f"service on {base}", flush=True)
             run(python, story, credentials, env={**os.environ, "PYTHONPATH": str(target)})
-    print(f"done in {time.monotonic() - began:.0f} s")
+    print(f"the client is in {target.relative_to(ROOT)}; done in {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

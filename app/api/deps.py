@@ -101,9 +101,11 @@ async def authenticated(
     Raises:
         Problem: 401 without a key that is known, unexpired and unrevoked.
     """
-    parts = KEY.fullmatch(credentials.credentials) if credentials else None
-    if parts is None:
+    if credentials is None:
         raise _unauthenticated("No API key came with the request; send Authorization: Bearer ke_<id>_<secret>.")
+    parts = KEY.fullmatch(credentials.credentials)
+    if parts is None:
+        raise _unauthenticated("This is no API key; send Authorization: Bearer ke_<id>_<secret> as it was given.")
     key_id, secret = parts.groups()
     found = await staff.credential(held.pool, key_id)
     # An unknown key costs as much as a wrong secret, so that no id can be guessed by the time it takes.

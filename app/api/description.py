@@ -61,8 +61,38 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _declare_errors(path, method, operation)
+            _declare_headers(path, method, operation)
+            _leave_out(operation)
             _illustrate(operation)
     return document
+
+
+HEADERS: Final = {
+    "X-Request-Id": "The request's id, as given or made; tell it when you report a fault.",
+    "ETag": "The version in quotes, for If-Match.",
+    "Location": "Where the new thing is read.",
+    "Link": 'The next page as <address>; rel="next"; absent on the last.',
+    "Idempotency-Replayed": "`true` where this is the first answer again, as it was then: read the ticket for now.",
+}
+
+
+def _declare_headers(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Say which headers an answer carries."""
+    for status, response in operation["responses"].items():
+        names = ["X-Request-Id"]
+        if status in {"200", "201"}:
+            listed = operation["operationId"].startswith("list_")
+            names += ["Link"] if listed else ["ETag"] if path.startswith("/v1/") else []
+            names += ["Location", "Idempotency-Replayed"] if (method, status) == ("post", "201") else []
+        response["headers"] = {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
+
+
+def _leave_out(operation: dict[str, Any]) -> None:
+    """Describe a body that may be left out as just that: it is no null."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    choices = content["schema"].get("anyOf") if content else None
+    if choices:
+        content["schema"] = next(choice for choice in choices if "$ref" in choice)
 
 
 def _illustrate(operation: dict[str, Any]) -> None:

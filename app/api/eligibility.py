@@ -13,7 +13,7 @@ from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
 from app.api.paging import Cursor, Limit, Page
-from app.api.shapes import ClauseShape, Draft, Given, Instant, Line, Told, Unwritten, answer
+from app.api.shapes import ClauseShape, Draft, Given, Instant, Told, Unwritten, UnwrittenLine, answer
 from app.db import checks, clients, ids
 from app.db.checks import Check
 from app.db.register import After
@@ -43,8 +43,8 @@ class RequestShape(Given):
     channel: Channel
     category: Category
     requested_priority: Priority = Priority.NORMAL
-    asset_id: Line | None = None
-    service: Line | None = None
+    asset_id: UnwrittenLine = None
+    service: UnwrittenLine = None
     details: DetailsShape | None = None
     outage_statement: Unwritten = None
 

@@ -217,7 +217,7 @@ def _field_error(item: Mapping[str, Any]) -> FieldError:
     else:
         pointer = f"/{place}/" + "/".join(_step(step) for step in steps)
     code = str(item["type"])
-    return FieldError(pointer, code, _MESSAGES.get(code) or str(item["msg"]))
+    return FieldError(pointer, code, _MESSAGES.get(code) or str(item["msg"]).removeprefix("Value error, "))
 
 
 def _step(step: object) -> str:

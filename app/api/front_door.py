@@ -11,6 +11,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,7 @@ LARGEST_BODY: Final = 256 * 1024
 DEEPEST: Final = 20
 LARGEST_NUMBER: Final = 2**63
 MOST_DIGITS: Final = 400
+NO_GZIP: Final = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -98,6 +100,15 @@ def _bodiless(send: Send) -> Send:
         await send(message)
 
     return head
+
+
+class Compressed(GZipMiddleware):
+    """Compresses what is large for whoever takes that; `gzip;q=0` refuses it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, compressed or not."""
+        refused = scope["type"] == "http" and NO_GZIP.search(Headers(scope=scope).get("accept-encoding", ""))
+        await (self.app if refused else super().__call__)(scope, receive, send)
 
 
 class StrictRequest(Request):

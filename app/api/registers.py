@@ -14,7 +14,7 @@ from app.api import errors, paging
 from app.api.deps import Caller, Runtime
 from app.api.errors import Problem
 from app.api.paging import Page
-from app.api.shapes import ExternalId, Instant, Line, Told, answer, etag
+from app.api.shapes import ExternalId, Instant, Line, Told, answer, etag, matches
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.register import After, Register
 from app.db.statements import ConstraintError
@@ -112,7 +112,7 @@ async def put(
     """Create or replace by external id; where somebody else was faster, look again once."""
     for _ in range(2):
         found = await register.by_name(held.pool, external_id)
-        if if_match is not None and (found is None or if_match not in {"*", etag(found.version)}):
+        if if_match is not None and (found is None or not matches(if_match, found.version)):
             raise Problem(
                 "precondition_failed", "It has moved on since the version you named; read it again, then decide again."
             )

@@ -8,7 +8,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from starlette.responses import Response
 
+from app.api import errors
 from app.domain.calendar import FIRST_INSTANT, LAST_INSTANT, SegmentKind
+from app.domain.errors import FieldError
 from app.domain.events import rfc3339
 
 RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
@@ -20,7 +22,9 @@ def _instant(value: object) -> datetime:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not RFC3339.fullmatch(value):
-        raise ValueError("write an instant as RFC 3339 with an offset, such as 2026-01-05T10:00:00+08:00")
+        raise ValueError(
+            "write an instant as RFC 3339 with an offset, such as 2026-01-05T10:00:00+08:00 (in an address: %2B08:00)"
+        )
     try:
         at = datetime.fromisoformat(value.upper())
         in_range = FIRST_INSTANT <= at <= LAST_INSTANT
@@ -84,8 +88,24 @@ def _number(value: float) -> float:
     return int(value) if value.is_integer() else value
 
 
-Unwritten: TypeAlias = Annotated[ShortProse | None, BeforeValidator(_unwritten)]
-"""A text that may be left empty."""
+Unwritten: TypeAlias = Annotated[
+    ShortProse | None,
+    BeforeValidator(_unwritten),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 2_000}, {"type": "null"}]}),
+]
+"""A text that may be left empty: that is none."""
+
+UnwrittenLine: TypeAlias = Annotated[
+    Line | None,
+    BeforeValidator(_unwritten),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 200}, {"type": "null"}]}),
+]
+
+UnwrittenProse: TypeAlias = Annotated[
+    Prose | None,
+    BeforeValidator(_unwritten),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 20_000}, {"type": "null"}]}),
+]
 
 Draft: TypeAlias = Annotated[str, Field(max_length=20_000), AfterValidator(_plain)]
 """A text as far as it is written."""
@@ -142,6 +162,24 @@ class ActorShape(Told):
 def answer(body: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Write a body as the answer, once."""
     return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")
+
+
+ETAG: Final = re.compile(r'\*|(?:W/)?"[!#-~]*"', re.ASCII)
+
+
+def matches(if_match: str | None, version: int) -> bool:
+    """Tell whether a version is among those that If-Match names; a weak tag is none of them.
+
+    Raises:
+        Problem: 422 where it is no list of entity tags.
+    """
+    if if_match is None:
+        return True
+    tags = [tag.strip() for tag in if_match.split(",")]
+    if not all(ETAG.fullmatch(tag) for tag in tags):
+        message = 'give the ETag as it came, such as "3" with its quotes, or several with commas, or *'
+        raise errors.invalid([FieldError("/header/If-Match", "wrong_etag", message)])
+    return "*" in tags or etag(version) in tags
 
 
 def etag(version: int) -> str:

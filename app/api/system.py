@@ -120,7 +120,10 @@ def as_yaml(document: dict[str, object]) -> str:
 
 @test_router.put("/test-clock", operation_id="set_test_clock", response_model=TestClock)
 async def set_test_clock(body: TestClock, held: Held, _caller: Admin) -> Response:
-    """Stop the clock at an instant, for every process on this database."""
+    """Stop the clock at an instant, for every process on this database, until it is cleared; admins only.
+
+    Without `TEST_CLOCK=1` neither this nor the sweep on demand is there: 404.
+    """
     await upkeep.set_test_now(held.pool, body.now)
     return answer(body)
 

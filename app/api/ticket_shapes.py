@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -101,6 +102,9 @@ class TicketShape(Told):
     warnings: list[FindingShape]
     handling: TicketHandlingShape | None
     clocks: list[ClockShape]
+    next_change_at: Annotated[
+        Instant | None, Field(description="When anything of this changes next if nobody acts: ask again then.")
+    ]
     allowed_acts: list[ActName]
     version: int
 
@@ -160,11 +164,18 @@ class EventShape(Told):
     audience: list[str]
 
 
+class Visibility(StrEnum):
+    """Who may read a message: everybody on the ticket, or the house alone."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+
+
 class MessageShape(Told):
     """Something said on a ticket; internal ones are the house's own."""
 
     id: UUID
-    visibility: Annotated[str, Field(pattern="^(public|internal)$")]
+    visibility: Visibility
     author: ActorShape
     text: str
     at: Instant
@@ -172,6 +183,9 @@ class MessageShape(Told):
 
 def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) -> TicketShape:
     """Write a ticket with its clocks and what the viewer may do."""
+    clock_shapes = [clock_shape(cycle, terms.calendar, as_of) for cycle in found.cycles]
+    changes = [clock.next_change_at for clock in clock_shapes if clock.next_change_at]
+    changes += _desk_turns(found, terms, as_of)
     return TicketShape(
         id=found.id,
         ref=found.ref,
@@ -204,10 +218,19 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
         as_of=as_of,
         warnings=[FindingShape(**warning) for warning in found.warnings],
         handling=_handling(found, terms, as_of),
-        clocks=[clock_shape(cycle, terms.calendar, as_of) for cycle in found.cycles],
+        clocks=clock_shapes,
+        next_change_at=min(changes, default=None),
         allowed_acts=list(tickets.allowed(found, viewer)),
         version=found.version,
     )
+
+
+def _desk_turns(found: Ticket, terms: Terms, as_of: datetime) -> list[datetime]:
+    """Return when the desk opens or closes next, where that changes how a ticket is handled."""
+    if found.status is not Status.NEW:
+        return []
+    opens, closes = terms.calendar.next_open(as_of), terms.calendar.next_close(as_of)
+    return [turn for turn in [closes if opens == as_of else opens] if turn]
 
 
 _WHEN: Final = {
@@ -342,7 +365,7 @@ def message_shape(event: Event) -> MessageShape:
     """Write the message that an event carries."""
     return MessageShape(
         id=UUID(event.data["message_id"]),
-        visibility="internal" if event.internal else "public",
+        visibility=Visibility.INTERNAL if event.internal else Visibility.PUBLIC,
         author=_actor(event.actor),
         text=event.data["text"],
         at=event.at,

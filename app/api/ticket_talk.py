@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -14,8 +13,8 @@ from app.api.deps import AnyCaller, Held, Now, Writer
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
 from app.api.paging import Cursor, Limit, Page
-from app.api.shapes import Given, Prose, Told, answer
-from app.api.ticket_shapes import MessageShape, TicketShape, message_shape, ticket_shape
+from app.api.shapes import Given, Prose, Told, UnwrittenProse, answer
+from app.api.ticket_shapes import MessageShape, TicketShape, Visibility, message_shape, ticket_shape
 from app.api.tickets import Call, IfMatch
 from app.db import ids
 from app.domain.acts import talk
@@ -32,17 +31,10 @@ MESSAGES: Final = [EventKind.MESSAGE_SENT, EventKind.MESSAGE_RECEIVED, EventKind
 Show: TypeAlias = Callable[[Ticket, Terms, tuple[Event, ...]], tuple[int, Told]]
 
 
-class Visibility(StrEnum):
-    """Who may read a message: everybody on the ticket, or the house alone."""
-
-    PUBLIC = "public"
-    INTERNAL = "internal"
-
-
 class Acknowledgement(Given):
     """A first public word, if there is one to say already."""
 
-    text: Prose | None = None
+    text: UnwrittenProse = None
 
 
 class MessageRequest(Given):

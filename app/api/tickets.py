@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -13,12 +14,12 @@ from starlette.responses import Response
 
 from app.api import eligibility, errors, paging
 from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
-from app.api.eligibility import DetailsShape, RequestShape
+from app.api.eligibility import RequestShape
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Cursor, Limit, Page
-from app.api.shapes import Flag, Instant, Line, Prose, Told, answer, etag
+from app.api.shapes import Flag, Instant, Line, Prose, Told, answer, etag, matches
 from app.api.ticket_shapes import (
     ActsShape,
     ClocksShape,
@@ -58,7 +59,6 @@ class TicketRequest(RequestShape):
 
     subject: Line
     description: Prose
-    details: DetailsShape = Field(default_factory=DetailsShape)
     follow_up_of: Annotated[
         str | None, Field(max_length=64, description="An earlier ticket of the same client, by its id or ref.")
     ] = None
@@ -72,7 +72,7 @@ class TicketRequest(RequestShape):
 
 
 class TicketPage(Page[TicketItemShape]):
-    """One page of tickets; `broken` and `next_due_at` hold at `as_of`."""
+    """One page of tickets; `broken` and `next_due_at` hold at `as_of`, `emergency` as the worker noted it last."""
 
     as_of: Instant
 
@@ -83,7 +83,8 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
 
     The policy in force at `received_at` decides. A refused request answers 403 `not_eligible`
     with the whole decision, and what was written is kept: see the decision's `id`. An accepted
-    one answers 201 with its clocks running and `warnings` to show.
+    one answers 201 with its clocks running and `warnings` to show. Contacts open tickets by the
+    portal only, whatever a check of the policy says of another channel.
     """
     client_id, contact_id = eligibility.whose(body, caller)
     if contact_id is None:
@@ -177,16 +178,20 @@ async def _refuse(
     return response
 
 
+def _one_or_more(choices: type[StrEnum]) -> Any:  # noqa: ANN401  # what the framework takes
+    return Query(description=f"One or more of {', '.join(choices)}, comma-separated.")
+
+
 @router.get("", operation_id="list_tickets", response_model=TicketPage)
 async def list_tickets(
     request: Request,
     held: Held,
     caller: AnyCaller,
     now: Now,
-    status: Annotated[str | None, Query(description="One or more, comma-separated.")] = None,
-    priority: Annotated[str | None, Query(description="One or more, comma-separated.")] = None,
-    complexity: Annotated[str | None, Query(description="One or more, comma-separated.")] = None,
-    channel: Annotated[str | None, Query(description="One or more, comma-separated.")] = None,
+    status: Annotated[str | None, _one_or_more(Status)] = None,
+    priority: Annotated[str | None, _one_or_more(Priority)] = None,
+    complexity: Annotated[str | None, _one_or_more(Complexity)] = None,
+    channel: Annotated[str | None, _one_or_more(Channel)] = None,
     level: Annotated[int | None, Query(ge=1, le=3)] = None,
     client_id: UUID | None = None,
     emergency: bool | None = None,
@@ -294,8 +299,9 @@ async def seen(held: Runtime, caller: Caller, ticket_id: str) -> tuple[Ticket, T
 
 
 async def _find(held: Runtime, ticket_id: str, scope: Scope) -> Ticket | None:
-    if REF.fullmatch(ticket_id):
-        return await tickets.get(held.pool, None, ticket_id, scope)
+    ref = ticket_id.upper()
+    if REF.fullmatch(ref):
+        return await tickets.get(held.pool, None, ref, scope)
     try:
         return await tickets.get(held.pool, UUID(ticket_id), None, scope)
     except ValueError:
@@ -318,7 +324,7 @@ async def act(
     """
     for _ in range(TRIES):
         found, terms = await seen(held, caller, ticket_id)
-        if if_match not in {None, "*", etag(found.version)}:
+        if not matches(if_match, found.version):
             raise Problem(
                 "precondition_failed",
                 "The ticket has moved on since the version you named; read it again, then decide again.",

@@ -165,7 +165,7 @@ Keys for every role are in {credentials}. Three requests to try in another termi
 
   # The portal: open a ticket as the contact of a client with a standard plan.
   {post % "contact"} {base}/v1/tickets \\
-    -d '{{"channel": "portal", "category": "incident", "subject": "Form", "description": "It shows an error"}}'
+    -d '{{"channel": "portal", "category": "incident", "subject": "Form", "description": "It fails since this noon"}}'
 
   # The desk: would a phone call of that client be taken, and if not, why not?
   {post % "agent"} {base}/v1/eligibility-checks \\

@@ -216,7 +216,7 @@ def _filtered(query: Select[Any], filters: Filters, now: datetime) -> Select[Any
         table = clock_cycles.c
         own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
         due: Select[Any] = select(literal_column("1")).where(
-            own, table.ended_at.is_(None), table.due_at < filters.due_before
+            own, table.ended_at.is_(None), table.due_at >= now, table.due_at < filters.due_before
         )
         query = query.where(due.correlate(tickets).exists())
     return query

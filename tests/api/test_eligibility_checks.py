@@ -172,12 +172,19 @@ async def test_what_support_does_not_include_is_refused_by_its_own_clause(desk: 
 
 
 async def test_empty_details_are_warned_of_and_never_refused(desk: Desk) -> None:
-    empty = {"details": {"since": "", "where": " ", "impact": "\n"}, "outage_statement": "", "description": ""}
+    empty = {
+        "details": {"since": "", "where": " ", "impact": "\n"},
+        "outage_statement": "",
+        "description": "",
+        "service": " ",
+    }
     body = {"channel": "portal", "category": "incident", "requested_priority": "critical"} | empty
     decision = await desk.call("standard", "POST", "/v1/eligibility-checks?store=false", body)
     assert decision.status_code == 200
     assert codes(decision.json()) == ["details_missing", "outage_statement_missing"]
-    ticket = await desk.open(details=empty["details"], outage_statement="", requested_priority="critical")
+    ticket = await desk.open(details=empty["details"], outage_statement="", asset_id="", requested_priority="critical")
+    assert (ticket["asset_id"], ticket["outage_statement"]) == (None, None)
+    assert (await desk.open(details=None))["details"] == {"since": None, "where": None, "impact": None}
     assert [warning["code"] for warning in ticket["warnings"]] == ["details_missing", "outage_statement_missing"]
     for fields in ({"subject": " "}, {"description": ""}):
         response = await desk.call("standard", "POST", "/v1/tickets", desk.request(**fields))

@@ -30,7 +30,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "half a surrogate pair in a key": ({"channel": "portal", "category": "incident", "\ud800": 1}, "/?"),
     "a direction character": ({"channel": "portal", "category": "incident", "service": "a\u202eb"}, "/service"),
     "a line end in a line": ({"channel": "portal", "category": "incident", "service": "a\nb"}, "/service"),
-    "blanks alone": ({"channel": "portal", "category": "incident", "service": "  "}, "/service"),
+    "a control character": (
+        {"channel": "portal", "category": "incident", "service": " \x07 "},
+        "/service",
+    ),
     "too long": ({"channel": "portal", "category": "incident", "service": "x" * 201}, "/service"),
     "a naive instant": ({"channel": "portal", "category": "incident", "as_of": "2026-01-05T10:00:00"}, "/as_of"),
     "a number for an instant": ({"channel": "portal", "category": "incident", "as_of": 1767578400}, "/as_of"),
@@ -191,7 +194,22 @@ async def test_contacts_open_tickets_by_the_portal_only(desk: Desk) -> None:
 
 
 async def test_large_answers_are_compressed_for_whoever_takes_that(desk: Desk) -> None:
-    for coding in ("gzip", "identity"):
-        response = await desk.call("agent", "GET", "/v1/policy", headers={"Accept-Encoding": coding})
+    for accepted, coding in (
+        ("gzip", "gzip"), ("gzip;q=0.5", "gzip"), ("identity", "identity"), ("br, gzip;q=0", "identity"),
+        ("gzip; q=0.000, br", "identity"),
+    ):  # fmt: skip
+        response = await desk.call("agent", "GET", "/v1/policy", headers={"Accept-Encoding": accepted})
         assert response.headers.get("Content-Encoding", "identity") == coding
         assert response.json()["version"] == 1
+
+
+async def test_a_slash_too_many_is_not_found_and_leads_nowhere_else(desk: Desk) -> None:
+    response = await desk.call("standard", "GET", "/v1/tickets/")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+async def test_a_key_that_is_none_is_not_called_missing(desk: Desk) -> None:
+    without = await desk.call(None, "GET", "/v1/tickets")
+    wrong = await desk.call(None, "GET", "/v1/tickets", headers={"Authorization": "Bearer x"})
+    assert without.json()["detail"].startswith("No API key came")
+    assert wrong.json()["detail"].startswith("This is no API key")

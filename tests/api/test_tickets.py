@@ -44,7 +44,8 @@ async def test_a_new_ticket_has_the_shape_that_others_rely_on(desk: Desk) -> Non
 
 async def test_a_ticket_is_found_by_its_ref_too(desk: Desk) -> None:
     ticket = await desk.open()
-    assert (await desk.get("standard", f"/v1/tickets/{ticket['ref']}"))["id"] == ticket["id"]
+    for ref in (ticket["ref"], ticket["ref"].lower()):
+        assert (await desk.get("standard", f"/v1/tickets/{ref}"))["id"] == ticket["id"]
 
 
 async def test_remaining_time_is_in_the_clocks_own_base_and_rounded_up(desk: Desk) -> None:
@@ -183,6 +184,39 @@ async def test_an_act_on_a_version_that_is_gone_is_refused(desk: Desk) -> None:
     assert (fresh.status_code, fresh.headers["ETag"]) == (200, '"3"')
 
 
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ('"1", "2"', 200),
+        ('"77","1"', 200),
+        ("*", 200),
+        ('"2"', 412),
+        ('W/"1"', 412),
+        ("1", 422),
+        ('"1', 422),
+        ('"1",', 422),
+    ],
+)
+async def test_if_match_takes_a_list_of_tags_and_names_a_wrong_one(desk: Desk, tags: str, status: int) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}/acknowledge"
+    response = await desk.call("agent", "POST", path, headers={"If-Match": tags})
+    assert response.status_code == status
+    if status == 422:
+        assert response.json()["errors"][0]["pointer"] == "/header/If-Match"
+
+
+async def test_a_ticket_says_when_anything_of_it_changes_next(desk: Desk) -> None:
+    ticket = await desk.open(requested_priority="critical", outage_statement="All is down.")
+    assert ticket["next_change_at"] == "2026-01-05T04:00:00.000001Z"
+    await desk.at("2026-01-05 13:00:00")
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["next_change_at"] == z("2026-01-05 18:00:00")
+    await desk.at("2026-01-05 18:00:00")
+    found = await desk.get("standard", f"/v1/tickets/{ticket['id']}")
+    assert (found["emergency"], found["handling"]["mode"]) == (True, "emergency")
+    assert found["next_change_at"] == z("2026-01-06 09:00:00")
+
+
 async def test_writers_at_once_lose_no_word(desk: Desk) -> None:
     ticket = await desk.open()
     path = f"/v1/tickets/{ticket['id']}/messages"
@@ -267,7 +301,8 @@ async def test_filters_narrow_the_list(desk: Desk) -> None:
     assert await listed("priority=high,critical") == [loud["id"]]
     assert await listed("broken=true") == [quiet["id"]]
     assert await listed("broken=false") == [loud["id"]]
-    assert await listed("due_before=2026-01-05T13:00:00%2B08:00") == [quiet["id"]]
+    assert await listed("due_before=2026-01-06T10:00:00%2B08:00") == []
+    assert await listed("due_before=2026-01-06T10:00:01%2B08:00") == [loud["id"], quiet["id"]]
     assert await listed("emergency=true") == []
     assert await listed(f"client_id={desk.parties['premium'].client_id}") == []
     item = (await desk.get("agent", "/v1/tickets?status=new"))["items"][0]
