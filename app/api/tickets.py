@@ -42,7 +42,7 @@ from app.domain.acts import intake
 from app.domain.acts.case import Case
 from app.domain.acts.intake import Opening
 from app.domain.eligibility import Decision, Outcome
-from app.domain.errors import FieldError
+from app.domain.errors import ActError, FieldError
 from app.domain.events import STAFF, Event
 from app.domain.policy import Channel, Priority, Terms
 from app.domain.ticket import Complexity, Status, Ticket
@@ -324,13 +324,12 @@ async def act(
     """
     for _ in range(TRIES):
         found, terms = await seen(held, caller, ticket_id)
-        if not matches(if_match, found.version):
-            raise Problem(
-                "precondition_failed",
-                "The ticket has moved on since the version you named; read it again, then decide again.",
-            )
-        case = Case.of(found, terms, actor=caller.actor, now=now)
-        happened = ticket.numbered(found, call.decide(case))
+        try:
+            happened = _decided(found, terms, caller, now, if_match, call)
+        except (Problem, ActError):
+            # What forbids it now may be what a twin of this request has just done.
+            await once.replay()
+            raise
         changed = ticket.fold(found, happened)
         status, shape = call.show(changed, terms, happened)
         headers = {"ETag": etag(changed.version)}
@@ -340,6 +339,18 @@ async def act(
             return answer(shape, status=status, headers=headers)
         await once.replay()
     raise Problem("concurrent_update", "Others are changing this ticket right now; read it and try again.")
+
+
+def _decided(
+    found: Ticket, terms: Terms, caller: Caller, now: datetime, if_match: str | None, call: "Call"
+) -> tuple[Event, ...]:
+    if not matches(if_match, found.version):
+        raise Problem(
+            "precondition_failed",
+            "The ticket has moved on since the version you named; read it again, then decide again.",
+        )
+    case = Case.of(found, terms, actor=caller.actor, now=now)
+    return ticket.numbered(found, call.decide(case))
 
 
 class Call:

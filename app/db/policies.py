@@ -174,9 +174,11 @@ class Book:
         return Terms(version, BusinessCalendar(version.timezone, version.weekly, exceptions), revision)
 
     async def read(self) -> None:
-        """Read everything anew."""
-        for version in await versions(self.via):
-            self.policies[version.number] = policy.parse(version.document)
-            self.calendars[version.number] = version.calendar_id
-            found = await revisions(self.via, version.calendar_id)
-            self.exceptions[version.calendar_id] = {entry.revision: entry.exceptions for entry in found}
+        """Read everything anew, and only then put it in place: others may be looking meanwhile."""
+        known = await versions(self.via)
+        found = {version.calendar_id: await revisions(self.via, version.calendar_id) for version in known}
+        self.exceptions = {
+            name: {entry.revision: entry.exceptions for entry in entries} for name, entries in found.items()
+        }
+        self.calendars = {version.number: version.calendar_id for version in known}
+        self.policies = {version.number: policy.parse(version.document) for version in known}

@@ -1,9 +1,12 @@
 """The policy over HTTP: every clause with its text, what is in force, what its owner has left open."""
 
+import asyncio
+
 import pytest
 
+from app.db.policies import Book
 from app.domain.policy import CLAUSES
-from tests.api.conftest import Desk
+from tests.api.conftest import Desk, kl
 
 
 @pytest.mark.parametrize("clause", CLAUSES)
@@ -41,3 +44,10 @@ async def test_versions_are_listed_read_and_known_by_their_tag(desk: Desk) -> No
 async def test_before_the_first_version_there_is_no_policy(desk: Desk) -> None:
     response = await desk.call("agent", "GET", "/v1/policy?as_of=2025-12-31T15:59:59Z")
     assert (response.status_code, response.json()["code"]) == (422, "no_policy_in_force")
+
+
+async def test_a_cold_book_of_terms_is_read_by_many_at_once(desk: Desk) -> None:
+    book = Book(desk.pool)
+    now = kl("2026-01-05 10:00:00")
+    found = await asyncio.gather(*(book.in_force(now) for _ in range(20)), *(book.of(1, 1) for _ in range(20)))
+    assert {(terms.policy.number, terms.revision) for terms in found} == {(1, 1)}
