@@ -142,7 +142,7 @@ class HoursReader(Reader):
 
     def local_date(self, value: object, pointer: str) -> date | None:
         """Read a date between 2000 and 2099, as a date or as `YYYY-MM-DD`."""
-        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
             try:
                 value = date.fromisoformat(value)
             except ValueError:

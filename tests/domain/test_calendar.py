@@ -377,3 +377,52 @@ def test_the_fingerprint_changes_with_anything(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_release_of_the_time_zone_database_is_named() -> None:
     assert calendar().tzdata == import_module("tzdata").IANA_VERSION
+
+
+@pytest.mark.parametrize(
+    ("start", "hours", "answer"),
+    [
+        ("2026-01-05 18:00", 45 * 52 * 3, "2029-01-01 18:00"),
+        ("2026-01-05 12:00", -45 * 52 * 3, "2023-01-09 12:00"),
+        ("2026-01-05 12:00", -45 * 52 * 20, "2006-01-30 12:00"),
+    ],
+)
+def test_a_fresh_calendar_reaches_years_ahead_and_back(start: str, hours: int, answer: str) -> None:
+    """Every week has 45 open hours, so that whole weeks can be counted by hand."""
+    made = calendar()
+    assert made.add(local(start), hours * HOUR) == local(answer)
+    assert made.between(local(start), local(answer)) == hours * HOUR
+
+
+@pytest.mark.parametrize("base", [HOURS, BUSINESS_DAYS])
+def test_a_table_grows_by_as_much_as_it_has_and_never_beyond_what_it_knows(base: Base) -> None:
+    made, at = calendar(), local("2026-01-05 10:00")
+    made.between(at, at, base)
+    assert made._tables[base].years == range(2026, 2027)
+    made.add(at, 4_000 * HOUR if base is HOURS else 400 * 24 * HOUR, base)
+    assert made._tables[base].years == range(2026, 2028)
+    made.add(at, -4_000 * HOUR if base is HOURS else -400 * 24 * HOUR, base)
+    assert made._tables[base].years == range(2024, 2028)
+
+
+def test_a_microsecond_ahead_and_back_is_one() -> None:
+    at, micro = local("2026-01-05 10:00"), timedelta(microseconds=1)
+    assert calendar().add(at, micro) == at + micro
+    assert calendar().add(at, -micro) == at - micro
+
+
+def test_an_answer_out_of_range_says_on_which_side() -> None:
+    for start, amount, told in (
+        (LAST, HOUR, "this much time ends after the year 2099; ask for less"),
+        (FIRST, -HOUR, "this much time begins before the year 2000; ask for less"),
+    ):
+        with pytest.raises(InstantOutOfRangeError) as refused:
+            calendar().add(start, amount)
+        assert str(refused.value) == told
+
+
+def test_a_holiday_that_only_touches_a_trace_is_not_in_it() -> None:
+    made = calendar(exceptions=MONDAY_HOLIDAY)
+    before = made.trace(local("2026-01-12 08:00"), local("2026-01-12 09:00"))
+    after = made.trace(local("2026-01-12 18:00"), local("2026-01-12 19:00"))
+    assert [segment.kind for segment in (*before, *after)] == [SegmentKind.CLOSED, SegmentKind.CLOSED]

@@ -160,6 +160,21 @@ def test_a_line_of_a_standard_agreement_is_no_premium_line() -> None:
     assert ask(both, channel=Channel.PHONE, priority=Priority.HIGH).findings == ()
 
 
+def test_a_line_of_an_agreement_that_does_not_cover_the_matter_is_not_offered() -> None:
+    covering, other = Agreement((PREMIUM,), assets=("shop",)), Agreement((PREMIUM,), ("blog",), None, "+60 3 5550 0100")
+    decision = ask((covering, other), channel=Channel.PHONE, priority=Priority.HIGH, asset_id="shop")
+    assert [code for code, _, _ in said(decision)] == ["phone_no_support_line"]
+
+
+def test_a_tier_counts_from_the_first_local_date_of_its_plan() -> None:
+    plan = Subscription(Tier.PREMIUM, date(2026, 1, 10))
+    midnight = datetime(2026, 1, 9, 16, tzinfo=UTC)
+    decision = ask(
+        (Agreement((plan,), support_line="+60 3 5550 0100"),), midnight, channel=Channel.PHONE, priority=Priority.HIGH
+    )
+    assert [code for code, _, _ in said(decision)] == ["phone_outside_business_hours"]
+
+
 def test_a_critical_call_after_hours_is_sent_to_the_portal_as_an_emergency() -> None:
     outage = "The whole shop is down."
     asked = {"channel": Channel.PHONE, "priority": Priority.CRITICAL, "outage_statement": outage}

@@ -90,6 +90,20 @@ def test_wrong_exceptions_are_named(exceptions: Any, pointer: str, code: str, me
     assert told(exceptions=exceptions) == [(f"/exceptions{pointer}", code, message)]
 
 
+def test_every_wrong_exception_and_window_is_named_on_its_own() -> None:
+    nameless = {"date": "2026-02-30", "name": "A", "hours": []}
+    assert told(monday=[["9:00", "10:00"], ["11:00", "12:00"]], exceptions=[nameless, nameless]) == [
+        ("/weekly_hours/mon/0/0", "wrong_wall_time", TIME),
+        ("/exceptions/0/date", "wrong_date", DATE),
+        ("/exceptions/1/date", "wrong_date", DATE),
+    ]
+
+
+def test_five_thousand_exceptions_are_legal() -> None:
+    days = [date(2010, 1, 1) + timedelta(days=number) for number in range(5_000)]
+    assert len(parse(exceptions=[{"date": day, "name": "x", "hours": []} for day in days]).exceptions) == 5_000
+
+
 def test_an_unknown_zone_is_named_with_an_example() -> None:
     with pytest.raises(InvalidDocumentError) as refused:
         BusinessCalendar.parse({"timezone": "Asia/Kuala Lumpur", "weekly_hours": {}})
