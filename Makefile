@@ -55,7 +55,7 @@ client: $(READY) ## Generate a client from openapi.yaml, type-check it, and use 
 
 lock: $(READY) ## Resolve the dependencies anew and lock them with hashes.
 	for part in "runtime:pyproject.toml" "dev:pyproject.toml --group embedded --group dev" \
-		"tools:--group tools" "uv:--group uv"; do \
+		"mutants:pyproject.toml --group embedded --group dev --group mutants" "tools:--group tools" "uv:--group uv"; do \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-emit-index-url --no-emit-find-links --no-header \
 			$${part#*:} -o requirements/$${part%%:*}.txt || exit 1; \
