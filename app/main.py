@@ -10,7 +10,20 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
-from app.api import calendars, clients, description, eligibility, policies, staff, system, ticket_talk, tickets
+from app.api import (
+    calendars,
+    clients,
+    description,
+    eligibility,
+    policies,
+    staff,
+    system,
+    ticket_endings,
+    ticket_levels,
+    ticket_talk,
+    ticket_triage,
+    tickets,
+)
 from app.api.deps import Allowed, Runtime, everybody
 from app.api.errors import HANDLERS
 from app.api.front_door import Compressed, Methods, RequestId
@@ -25,6 +38,9 @@ from app.worker import sweep
 ROUTERS: Final = (
     tickets.router,
     ticket_talk.router,
+    ticket_triage.router,
+    ticket_levels.router,
+    ticket_endings.router,
     eligibility.router,
     calendars.router,
     policies.router,
@@ -53,13 +69,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_middleware(Methods, routes=routes)
+    app.add_middleware(Compressed, minimum_size=1_000)
+    app.add_middleware(RequestId)
     if found.cors_origins:
         origins = [origin.strip() for origin in found.cors_origins.split(",")]
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
-    app.add_middleware(Compressed, minimum_size=1_000)
-    app.add_middleware(RequestId)
     app.openapi = description.of(app)  # type: ignore[method-assign]  # the documented way
     return app
 
@@ -80,7 +96,8 @@ def require_declared(routes: Sequence[APIRoute]) -> None:
 
 
 def _declares(dependency: Any) -> bool:  # noqa: ANN401  # the framework's own
-    return isinstance(dependency.call, Allowed) or dependency.call is everybody
+    own = isinstance(dependency.call, Allowed) or dependency.call is everybody
+    return own or any(map(_declares, dependency.dependencies))
 
 
 def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework takes

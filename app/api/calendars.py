@@ -1,7 +1,9 @@
 """Calendars over HTTP: business time as a calculator that explains itself."""
 
+import json
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from functools import lru_cache
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -213,10 +215,10 @@ def _trace(found: BusinessCalendar, start: datetime, end: datetime, base: Base) 
         Problem: 422 where that would take too many segments.
     """
     first, last = min(start, end), max(start, end)
-    trace = trace_shape(found.trace(first, last, base))
+    trace = found.trace(first, last, base)
     if len(trace) > LONGEST_TRACE:
         raise Problem("trace_too_long", f"This span has more than {LONGEST_TRACE} segments; ask for a shorter one.")
-    return trace
+    return trace_shape(trace)
 
 
 async def _find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCalendar]:
@@ -227,12 +229,14 @@ async def _find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCal
 
 
 def _parsed(row: Calendar) -> BusinessCalendar:
-    document: dict[str, Any] = {
-        "timezone": row.timezone,
-        "weekly_hours": row.weekly_hours,
-        "exceptions": row.exceptions,
-    }
-    return BusinessCalendar.parse(document)
+    return _calendar(json.dumps([row.timezone, row.weekly_hours, row.exceptions]))
+
+
+@lru_cache(maxsize=256)
+def _calendar(written: str) -> BusinessCalendar:
+    """Return a calendar by its content, with the tables that it has built already."""
+    timezone, weekly_hours, exceptions = json.loads(written)
+    return BusinessCalendar.parse({"timezone": timezone, "weekly_hours": weekly_hours, "exceptions": exceptions})
 
 
 def _etag(found: BusinessCalendar) -> str:

@@ -44,7 +44,6 @@ class Caller:
 
     actor: Actor
     name: str
-    level: int | None
     principal: str
 
     @property
@@ -119,8 +118,8 @@ async def authenticated(
 
 def _caller(key_id: str, found: Credential) -> Caller:
     person = found.agent_id or found.contact_id
-    actor = Actor(found.role, person, found.client_id)
-    return Caller(actor, found.name, found.level, f"{found.role}:{person or key_id}")
+    actor = Actor(found.role, person, found.client_id, found.level)
+    return Caller(actor, found.name, f"{found.role}:{person or key_id}")
 
 
 def _unauthenticated(detail: str) -> Problem:

@@ -35,6 +35,7 @@ WITH_BODY: Final = (400, 413, 415)
 WITH_ID: Final = (404,)
 WRITES: Final = (409,)
 GUARDED: Final = (412,)
+REQUIRED: Final = (428,)
 
 
 def of(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -123,8 +124,9 @@ def _declare_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     statuses += WITH_KEY if "security" in operation else ()
     statuses += WITH_BODY if "requestBody" in operation else ()
     statuses += WITH_ID if "{" in path else ()
-    statuses += WRITES if method in {"post", "put"} and "security" in operation else ()
+    statuses += WRITES if method in {"post", "put", "patch"} and "security" in operation else ()
     statuses += GUARDED if any(item["name"] == "if-match" for item in operation.get("parameters", ())) else ()
+    statuses += REQUIRED if method == "patch" else ()
     for status in sorted(statuses):
         responses.setdefault(str(status), _problem(status, operation["operationId"]))
 

@@ -1,5 +1,6 @@
 """Eligibility checks over HTTP: whether a request would be taken, why, and what to do instead."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,12 +11,13 @@ from starlette.responses import Response
 
 from app.api import errors, paging
 from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
+from app.api.errors import Problem
 from app.api.front_door import Route
-from app.api.idempotency import OnceOnly
+from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Cursor, Limit, Page
 from app.api.shapes import ClauseShape, Draft, Given, Instant, Told, Unwritten, UnwrittenLine, answer
 from app.db import checks, clients, ids
-from app.db.checks import Check
+from app.db.checks import Check, Scope
 from app.db.register import After
 from app.domain import eligibility
 from app.domain.eligibility import AlternativeKind, Decision, Facts, Finding, FindingCode, Mode, Outcome
@@ -167,10 +169,12 @@ async def list_eligibility_checks(
     """List stored decisions, the newest first; refused tickets are among them with all that was written."""
     place = paging.read(request, held.cursor_secret, cursor)
     after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
-    scope = caller.scope
+    scope = _seen_by(caller)
     if scope.client_id and client_id not in {None, scope.client_id}:
         return answer(Page[StoredCheckShape](items=[], next_cursor=None))
-    found = await checks.page(held.pool, scope.client_id or client_id, scope.contact_id, outcome, after, limit + 1)
+    found = await checks.page(
+        held.pool, replace(scope, client_id=scope.client_id or client_id), outcome, after, limit + 1
+    )
     last = found[limit - 1] if len(found) > limit else None
     where = (last.created_at.isoformat(), last.id) if last else None
     next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
@@ -181,10 +185,16 @@ async def list_eligibility_checks(
 @router.get("/{check_id}", operation_id="get_eligibility_check", response_model=StoredCheckShape)
 async def get_eligibility_check(check_id: UUID, held: Held, caller: AnyCaller) -> Response:
     """Read a stored decision and what was asked."""
-    found = await checks.get(held.pool, check_id, caller.scope.client_id, caller.scope.contact_id)
+    found = await checks.get(held.pool, check_id, _seen_by(caller))
     if found is None:
         raise errors.not_found()
     return answer(_stored_shape(found))
+
+
+def _seen_by(caller: Caller) -> Scope:
+    """Return which decisions a caller may know of: a client what they asked themselves, and tickets refused."""
+    asked_by = sorted(CLIENTS) if caller.role in CLIENTS else None
+    return Scope(caller.scope.client_id, caller.scope.contact_id, asked_by)
 
 
 def whose(body: RequestShape, caller: Caller) -> tuple[UUID, UUID | None]:
@@ -241,6 +251,27 @@ def asked(body: RequestShape, description: str | None) -> eligibility.Request:
         details=Details(**body.details.model_dump()) if body.details else None,
         outage_statement=body.outage_statement,
     )
+
+
+async def refuse(
+    held: Runtime,
+    caller: Caller,
+    now: datetime,
+    once: Once,
+    decision: Decision,
+    whose: tuple[UUID, UUID],
+    written: dict[str, Any],
+) -> Response:
+    """Keep what was refused with all that was written, and answer with the decision."""
+    client_id, contact_id = whose
+    check = stored(decision, caller, client_id, contact_id, written, now, attempt=True)
+    shape = decision_shape(decision, check.id, client_id, now)
+    detail = "The support policy refuses this request; decision says why, and what to do instead."
+    problem = Problem("not_eligible", detail, decision=shape.model_dump(mode="json"))
+    response = errors.render(once.request, problem)
+    headers = {"Content-Type": errors.MEDIA_TYPE}
+    await once.write(lambda: checks.add(held.pool, check, once.answer(403, headers, bytes(response.body))))
+    return response
 
 
 def stored(

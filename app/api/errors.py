@@ -28,6 +28,11 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "not_found": (404, "There is nothing here that you may know of"),
     "method_not_allowed": (405, "This address doesn't take this method"),
     "act_not_allowed": (409, "The ticket doesn't allow this act now"),
+    "nothing_to_change": (409, "The ticket is so already"),
+    "at_top_level": (409, "There is no level above 3"),
+    "assignee_level_too_low": (409, "The assignee's level is below the ticket's"),
+    "reopen_window_over": (409, "The time to reopen the ticket is over"),
+    "already_disputed": (409, "The verdict was disputed before"),
     "concurrent_update": (409, "Somebody else changed this at the same time"),
     "name_taken": (409, "Another one has this name already"),
     "belongs_elsewhere": (409, "It belongs to somebody else"),
@@ -35,6 +40,7 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "check_used": (409, "Another ticket uses this eligibility check"),
     "idempotency_key_in_use": (409, "A request with this key is still under way"),
     "precondition_failed": (412, "The version you have is not the current one"),
+    "precondition_required": (428, "Say which version you mean"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "Send JSON"),
     "validation_failed": (422, "Some fields are wrong"),
@@ -110,7 +116,8 @@ def render(request: Request, problem: Problem) -> Response:
     }
     if problem.errors:
         body["errors"] = [
-            {"pointer": error.pointer, "code": error.code, "message": error.message} for error in problem.errors
+            {"pointer": error.pointer[:LONGEST_POINTER], "code": error.code, "message": error.message}
+            for error in problem.errors
         ]
     content = json.dumps(body | problem.more, ensure_ascii=True).encode()
     return Response(content, status, dict(problem.headers or {}), MEDIA_TYPE)
@@ -154,7 +161,7 @@ async def on_domain_error(request: Request, error: Exception) -> Response:
 async def on_invalid_request(request: Request, error: Exception) -> Response:
     """Answer what the framework's validation found, with pointers and without any value."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    return render(request, invalid([_field_error(item) for item in found]))
+    return render(request, invalid([_field_error(item) for item in found[:MOST_ERRORS]]))
 
 
 async def on_unavailable(request: Request, _error: Exception) -> Response:
@@ -208,6 +215,8 @@ def _sentence(text: str) -> str:
 
 
 LONGEST_STEP: Final = 64
+LONGEST_POINTER: Final = 1_000
+MOST_ERRORS: Final = 100
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:

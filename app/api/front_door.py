@@ -17,16 +17,18 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import errors
-from app.api.errors import Problem
+from app.api.errors import MOST_ERRORS, Problem
 from app.domain.errors import FieldError
 
 log: Final = structlog.get_logger()
 LARGEST_BODY: Final = 256 * 1024
 DEEPEST: Final = 20
 LARGEST_NUMBER: Final = 2**63
+LONGEST_PATH: Final = 1_000
 MOST_DIGITS: Final = 400
 NO_GZIP: Final = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+CONTROLS: Final = re.compile("[\x00-\x1f\x7f]")
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -81,6 +83,9 @@ class Methods:
         """Pass a request on, as the method that its route knows."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if len(scope["path"]) > LONGEST_PATH or CONTROLS.search(scope["path"]):
+            await errors.render(Request(scope), errors.not_found())(scope, receive, send)
             return
         known = {method for regex, methods in self.paths if regex.match(scope["path"]) for method in methods}
         allow = ", ".join(sorted(known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set()))) if known else ""
@@ -180,7 +185,8 @@ class Route(APIRoute):
 
 def _check_query(request: Request, known: set[str]) -> None:
     given = [name for name, _ in request.query_params.multi_items()]
-    found = [_query_error(name, "unknown_parameter", "this parameter is not known here") for name in set(given) - known]
+    unknown = sorted(set(given) - known)[:MOST_ERRORS]
+    found = [_query_error(name, "unknown_parameter", "this parameter is not known here") for name in unknown]
     found += [
         _query_error(name, "repeated_parameter", "give this parameter once")
         for name in known.intersection(given)
@@ -238,6 +244,8 @@ def _inspect(value: object, pointer: str, depth: int, found: list[FieldError]) -
     """Note NUL, lone surrogates and numbers out of range wherever they are, and refuse deep nesting."""
     if depth > DEEPEST:
         raise Problem("malformed_body", f"The body is nested too deeply; stay within {DEEPEST} levels.")
+    if len(found) >= MOST_ERRORS:
+        return
     if isinstance(value, str):
         if "\0" in value or SURROGATE.search(value):
             found.append(

@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import Query, Request
 from pydantic import BaseModel
@@ -56,7 +56,7 @@ def next_page(request: Request, secret: bytes, place: Sequence[Any] | None) -> t
     text = json.dumps(list(place), default=str).encode()
     cursor = base64.urlsafe_b64encode(_seal(request, secret, text) + text).decode()
     query = urlencode([*_filters(request), ("cursor", cursor)])
-    return cursor, {"Link": f'<{request.url.path}?{query}>; rel="next"'}
+    return cursor, {"Link": f'<{quote(request.url.path)}?{query}>; rel="next"'}
 
 
 def _filters(request: Request) -> list[tuple[str, str]]:

@@ -11,14 +11,14 @@ from pydantic import Field
 from app.api.eligibility import DetailsShape, FindingShape
 from app.api.shapes import ActorShape, Instant, JsonObject, SegmentShape, Told
 from app.db.tickets import Item
-from app.domain import eligibility
+from app.domain import eligibility, visibility
 from app.domain import ticket as tickets
-from app.domain.calendar import NO_TIME, Base, BusinessCalendar, Segment
+from app.domain.calendar import NO_TIME, Base, Segment
 from app.domain.clocks import SECOND, ClockState, Cycle, EndReason
 from app.domain.eligibility import Mode
 from app.domain.events import Actor, Event, EventKind, rfc3339
 from app.domain.policy import Category, Channel, Clock, Kind, Priority, Terms
-from app.domain.ticket import ActName, Complexity, PrioritySource, Status, Ticket
+from app.domain.ticket import ActName, Case, Complexity, PrioritySource, Resolution, Status, Ticket
 
 
 class ClockShape(Told):
@@ -101,6 +101,17 @@ class TicketShape(Told):
     as_of: Instant
     warnings: list[FindingShape]
     handling: TicketHandlingShape | None
+    tags: Annotated[list[str], Field(description="The house's labels; a client sees none.")]
+    assignee_id: Annotated[UUID | None, Field(description="Who works on it; a client isn't told.")]
+    late_reclassification: bool
+    expected_resolution_at: Instant | None
+    escalation_requested_at: Instant | None
+    waiting_since: Instant | None
+    resolution: Resolution | None
+    resolved_at: Instant | None
+    reopens_until: Annotated[Instant | None, Field(description="Until just before this instant it may be reopened.")]
+    closed_at: Instant | None
+    disputed: bool
     clocks: list[ClockShape]
     next_change_at: Annotated[
         Instant | None, Field(description="When anything of this changes next if nobody acts: ask again then.")
@@ -122,6 +133,7 @@ class TicketItemShape(Told):
     priority_source: PrioritySource
     complexity: Complexity
     level: int
+    assignee_id: UUID | None
     emergency: bool
     channel: Channel
     category: Category
@@ -183,7 +195,9 @@ class MessageShape(Told):
 
 def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) -> TicketShape:
     """Write a ticket with its clocks and what the viewer may do."""
-    clock_shapes = [clock_shape(cycle, terms.calendar, as_of) for cycle in found.cycles]
+    clock_shapes = [clock_shape(cycle, terms, as_of) for cycle in found.cycles]
+    house = visibility.knows_the_house(viewer)
+    expected = found.running(Clock.EXPECTED_RESOLUTION)
     changes = [clock.next_change_at for clock in clock_shapes if clock.next_change_at]
     changes += _desk_turns(found, terms, as_of)
     return TicketShape(
@@ -218,9 +232,20 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
         as_of=as_of,
         warnings=[FindingShape(**warning) for warning in found.warnings],
         handling=_handling(found, terms, as_of),
+        tags=list(found.tags) if house else [],
+        assignee_id=found.assignee_id if house else None,
+        late_reclassification=found.late_reclassification,
+        expected_resolution_at=expected.due_at if expected else None,
+        escalation_requested_at=found.escalation_requested_at,
+        waiting_since=found.waiting_since,
+        resolution=found.resolution,
+        resolved_at=found.resolved_at,
+        reopens_until=Case(found, terms, viewer, as_of).reopens_until if found.status is Status.RESOLVED else None,
+        closed_at=found.closed_at,
+        disputed=found.disputed,
         clocks=clock_shapes,
         next_change_at=min(changes, default=None),
-        allowed_acts=list(tickets.allowed(found, viewer)),
+        allowed_acts=list(tickets.allowed(Case(found, terms, viewer, as_of))),
         version=found.version,
     )
 
@@ -247,7 +272,7 @@ def _handling(found: Ticket, terms: Terms, as_of: datetime) -> TicketHandlingSha
     return TicketHandlingShape(mode=when.mode, starts_at=when.starts_at, message=_WHEN[when.mode])
 
 
-def item_shape(found: Item) -> TicketItemShape:
+def item_shape(found: Item, viewer: Actor) -> TicketItemShape:
     """Write a ticket of a page."""
     return TicketItemShape(
         id=found.id,
@@ -260,6 +285,7 @@ def item_shape(found: Item) -> TicketItemShape:
         priority_source=found.priority_source,
         complexity=found.complexity,
         level=found.level,
+        assignee_id=found.assignee_id if visibility.knows_the_house(viewer) else None,
         emergency=found.emergency,
         channel=found.channel,
         category=found.category,
@@ -275,8 +301,9 @@ def item_shape(found: Item) -> TicketItemShape:
     )
 
 
-def clock_shape(cycle: Cycle, calendar: BusinessCalendar, as_of: datetime) -> ClockShape:
-    """Write a cycle as it is at an instant."""
+def clock_shape(cycle: Cycle, terms: Terms, as_of: datetime) -> ClockShape:
+    """Write a cycle as it is at an instant, by the calendar that it was counted by."""
+    calendar = terms.calendar_of(cycle.calendar_revision)
     remaining = cycle.remaining(as_of, calendar)
     return ClockShape(
         clock=cycle.clock,
@@ -284,7 +311,7 @@ def clock_shape(cycle: Cycle, calendar: BusinessCalendar, as_of: datetime) -> Cl
         kind=cycle.kind,
         clause=cycle.clause,
         state=cycle.state(as_of),
-        target_seconds=cycle.target // SECOND,
+        target_seconds=-(-cycle.target // SECOND),
         base=cycle.base,
         started_at=cycle.started_at,
         due_at=cycle.due_at,
@@ -301,19 +328,20 @@ def clock_shape(cycle: Cycle, calendar: BusinessCalendar, as_of: datetime) -> Cl
 
 def clocks_shape(found: Ticket, terms: Terms, as_of: datetime) -> ClocksShape:
     """Write all cycles of a ticket, each with its trace."""
-    calendar = terms.calendar
     return ClocksShape(
         as_of=as_of,
-        timezone=calendar.timezone,
-        tzdata=calendar.tzdata,
-        clocks=[
-            TracedClockShape(
-                **clock_shape(cycle, calendar, as_of).model_dump(),
-                trace=trace_shape(cycle.trace(calendar)),
-                fingerprint=calendar.fingerprint,
-            )
-            for cycle in found.cycles
-        ],
+        timezone=terms.calendar.timezone,
+        tzdata=terms.calendar.tzdata,
+        clocks=[_traced(cycle, terms, as_of) for cycle in found.cycles],
+    )
+
+
+def _traced(cycle: Cycle, terms: Terms, as_of: datetime) -> TracedClockShape:
+    calendar = terms.calendar_of(cycle.calendar_revision)
+    return TracedClockShape(
+        **clock_shape(cycle, terms, as_of).model_dump(),
+        trace=trace_shape(cycle.trace(calendar, as_of)),
+        fingerprint=calendar.fingerprint,
     )
 
 
@@ -336,26 +364,26 @@ def _seconds(amount: timedelta) -> float:
     return 0 if amount == NO_TIME else amount / SECOND
 
 
-def acts_shape(found: Ticket, viewer: Actor, as_of: datetime) -> ActsShape:
-    """Write what the viewer may do, and why not the rest."""
+def acts_shape(case: Case) -> ActsShape:
+    """Write what somebody may do, and why not the rest."""
     return ActsShape(
-        as_of=as_of,
-        allowed=list(tickets.allowed(found, viewer)),
+        as_of=case.at,
+        allowed=list(tickets.allowed(case)),
         forbidden=[
             ForbiddenActShape(act=refusal.act, code=refusal.code, reason=refusal.reason)
-            for refusal in tickets.forbidden(found, viewer)
+            for refusal in tickets.forbidden(case)
         ],
     )
 
 
-def event_shape(event: Event) -> EventShape:
-    """Write an event."""
+def event_shape(event: Event, viewer: Actor) -> EventShape:
+    """Write an event as a viewer may see it."""
     return EventShape(
         number=event.number,
         kind=event.kind,
         at=event.at,
         actor=_actor(event.actor),
-        data=dict(event.data),
+        data=dict(visibility.shown(event, viewer)),
         internal=event.internal,
         audience=list(event.audience),
     )

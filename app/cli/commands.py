@@ -148,6 +148,7 @@ def serve(*, until_eof: FOLLOWING = False) -> None:
                 port=settings.port,
                 loop="uvloop",
                 http="httptools",
+                ws="none",
                 log_level=settings.log_level,
                 access_log=False,
                 server_header=False,

@@ -14,9 +14,8 @@ from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.policies import Book
 from app.db.pool import Pool
 from app.db.staff import Agent, Key
-from app.domain import eligibility, passing, ticket
+from app.domain import eligibility, fold, passing
 from app.domain.acts import intake, talk
-from app.domain.acts.case import Case
 from app.domain.acts.intake import Opening
 from app.domain.eligibility import Facts, Outcome, Request
 from app.domain.events import Actor, Event, Role
@@ -199,13 +198,13 @@ async def _ticket(pool: Pool, story: Story, contact: Contact, agent_id: UUID, no
     opened = await _store(pool, None, events, terms)
     if story.answered_after is not None and story.answered_after < story.hours_ago:
         at = received_at + timedelta(hours=story.answered_after)
-        case = Case.of(opened, terms, actor=Actor(Role.AGENT, agent_id), now=at)
+        case = passing.case_of(opened, terms, actor=Actor(Role.AGENT, agent_id), now=at)
         await _store(pool, opened, talk.reply(case, message_id=ids.new_id(), text="We are looking into it."), terms)
 
 
 async def _store(pool: Pool, found: Ticket | None, events: list[Event], terms: Terms) -> Ticket:
-    happened = ticket.numbered(found, events)
-    changed = ticket.fold(found, happened)
+    happened = fold.numbered(found, events)
+    changed = fold.fold(found, happened)
     story = tickets.story(changed, happened, passing.next_at(changed, terms))
     await (tickets.save if found else tickets.add)(pool, changed, story, None)
     return changed

@@ -1,16 +1,16 @@
 """Eligibility checks as they were decided, with all that was asked: refused tickets among them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, insert, select, tuple_
+from sqlalchemy import ClauseElement, Select, func, insert, or_, select, tuple_
 
 from app.db.idempotency import Answer, together
 from app.db.register import After
-from app.db.statements import effect, many, one
+from app.db.statements import Narrowing, effect, many, one
 from app.db.tables import eligibility_checks
 from app.domain.eligibility import Outcome
 from app.domain.events import Role
@@ -34,6 +34,26 @@ class Check:
     ticket_attempt: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Scope(Narrowing):
+    """Whose decisions are looked at; `asked_by` are the roles whose questions may be seen, besides tickets refused."""
+
+    client_id: UUID | None = None
+    contact_id: UUID | None = None
+    asked_by: Sequence[str] | None = None
+
+
+def _scoped(query: Select[Any], scope: Scope) -> Select[Any]:
+    table = eligibility_checks.c
+    if scope.client_id is not None:
+        query = query.where(table.client_id == scope.client_id)
+    if scope.contact_id is not None:
+        query = query.where(table.contact_id == scope.contact_id)
+    if scope.asked_by is not None:
+        query = query.where(or_(table.ticket_attempt, table.created_by_role == func.any(scope.asked_by)))
+    return query
+
+
 @effect
 def add(check: Check, answer: Answer | None) -> ClauseElement:
     """Store a decision, and the answer with it."""
@@ -42,26 +62,16 @@ def add(check: Check, answer: Answer | None) -> ClauseElement:
 
 
 @one(Check)
-def get(id: UUID, client_id: UUID | None, contact_id: UUID | None) -> ClauseElement:  # noqa: A002  # the column's name
-    """Find a stored decision, in the scope of a client or a contact where one is given."""
-    table = eligibility_checks.c
-    query = select(*table).where(table.id == id)
-    if client_id is not None:
-        query = query.where(table.client_id == client_id)
-    return query if contact_id is None else query.where(table.contact_id == contact_id)
+def get(id: UUID, scope: Scope) -> ClauseElement:  # noqa: A002  # the column's name
+    """Find a stored decision among those in scope."""
+    return _scoped(select(*eligibility_checks.c).where(eligibility_checks.c.id == id), scope)
 
 
 @many(Check)
-def page(
-    client_id: UUID | None, contact_id: UUID | None, outcome: str | None, after: After | None, most: int
-) -> ClauseElement:
+def page(scope: Scope, outcome: str | None, after: After | None, most: int) -> ClauseElement:
     """List stored decisions, the newest first."""
     table = eligibility_checks.c
-    query = select(*table).order_by(table.created_at.desc(), table.id.desc()).limit(most)
-    if client_id is not None:
-        query = query.where(table.client_id == client_id)
-    if contact_id is not None:
-        query = query.where(table.contact_id == contact_id)
+    query = _scoped(select(*table).order_by(table.created_at.desc(), table.id.desc()).limit(most), scope)
     if outcome is not None:
         query = query.where(table.outcome == outcome)
     if after is not None:

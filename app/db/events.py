@@ -1,30 +1,35 @@
 """The log of what happened to tickets: written only together with them, never changed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ClauseElement, and_, func, literal_column, select, type_coerce
 
-from app.db.statements import many
+from app.db.statements import Narrowing, many
 from app.db.tables import Shaped, events
 from app.domain.events import Actor, Event, Role
 
 
 def _read_actor(found: dict[str, Any]) -> Actor:
-    ids = (found[name] and UUID(found[name]) for name in ("id", "client_id"))
-    return Actor(Role(found["role"]), *ids)
+    actor_id, client_id = (found[name] and UUID(found[name]) for name in ("id", "client_id"))
+    return Actor(Role(found["role"]), actor_id, client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection(Narrowing):
+    """Which events of a ticket are listed; None narrows nothing."""
+
+    kinds: Sequence[str] | None = None
+    internal: bool | None = None
+    until: datetime | None = None
 
 
 @many(Event)
-def of_ticket(
-    ticket_id: UUID,
-    after: int,
-    kinds: Sequence[str] | None,
-    internal: bool | None,  # noqa: FBT001  # a filter, always given by its name
-    most: int,
-) -> ClauseElement:
-    """List a ticket's events after a number, in their order; `internal` None lists all of them."""
+def of_ticket(ticket_id: UUID, after: int, only: Selection, most: int) -> ClauseElement:
+    """List a ticket's events after a number, in their order."""
     table = events.c
     actor = func.jsonb_build_object(
         literal_column("'role'"),
@@ -49,6 +54,8 @@ def of_ticket(
         .order_by(table.number)
         .limit(most)
     )
-    if kinds is not None:
-        query = query.where(table.kind == func.any(kinds))
-    return query if internal is None else query.where(table.internal == internal)
+    if only.until is not None:
+        query = query.where(table.at <= only.until)
+    if only.kinds is not None:
+        query = query.where(table.kind == func.any(only.kinds))
+    return query if only.internal is None else query.where(table.internal == only.internal)

@@ -137,7 +137,7 @@ class Book:
         self.via = via
         self.policies: dict[int, PolicyVersion] = {}
         self.calendars: dict[int, UUID] = {}
-        self.exceptions: dict[UUID, dict[int, Sequence[Mapping[str, Any]]]] = {}
+        self.exceptions: dict[UUID, dict[int, Revision]] = {}
         self.terms: dict[tuple[int, int], Terms] = {}
 
     async def in_force(self, at: datetime) -> Terms:
@@ -159,26 +159,30 @@ class Book:
         return max(begun, key=lambda version: version.effective_from, default=None)
 
     async def of(self, number: int, revision: int) -> Terms:
-        """Return a policy version with one revision of its calendar."""
-        if (number, revision) not in self.terms:
-            if revision not in self.exceptions.get(self.calendars.get(number, UUID(int=0)), {}):
-                await self.read()
-            self.terms[number, revision] = self._terms(number, revision)
-        return self.terms[number, revision]
+        """Return a policy version with its calendar as it is now, which is at least at a revision."""
+        if revision not in self.exceptions.get(self.calendars.get(number, UUID(int=0)), {}):
+            await self.read()
+        latest = max(self.exceptions[self.calendars[number]])
+        if (number, latest) not in self.terms:
+            self.terms[number, latest] = self._terms(number, latest)
+        return self.terms[number, latest]
 
-    def _terms(self, number: int, revision: int) -> Terms:
-        version = self.policies[number]
-        reader = HoursReader()
-        exceptions = reader.exceptions(self.exceptions[self.calendars[number]][revision], "/exceptions")
-        reader.finish()
-        return Terms(version, BusinessCalendar(version.timezone, version.weekly, exceptions), revision)
+    def _terms(self, number: int, latest: int) -> Terms:
+        version, entries = self.policies[number], self.exceptions[self.calendars[number]]
+        calendars = {revision: _calendar_of(version, entry.exceptions) for revision, entry in entries.items()}
+        return Terms(version, calendars[latest], latest, entries[latest].changed_at, calendars)
 
     async def read(self) -> None:
         """Read everything anew, and only then put it in place: others may be looking meanwhile."""
         known = await versions(self.via)
         found = {version.calendar_id: await revisions(self.via, version.calendar_id) for version in known}
-        self.exceptions = {
-            name: {entry.revision: entry.exceptions for entry in entries} for name, entries in found.items()
-        }
+        self.exceptions = {name: {entry.revision: entry for entry in entries} for name, entries in found.items()}
         self.calendars = {version.number: version.calendar_id for version in known}
         self.policies = {version.number: policy.parse(version.document) for version in known}
+
+
+def _calendar_of(version: PolicyVersion, exceptions: Sequence[Mapping[str, Any]]) -> BusinessCalendar:
+    reader = HoursReader()
+    found = reader.exceptions(exceptions, "/exceptions")
+    reader.finish()
+    return BusinessCalendar(version.timezone, version.weekly, found)

@@ -35,7 +35,7 @@ from app.domain.clocks import EndReason
 from app.domain.eligibility import Outcome
 from app.domain.events import EventKind, Role
 from app.domain.policy import Category, Channel, Clock, Kind, Priority, Tier
-from app.domain.ticket import Complexity, PrioritySource, Status
+from app.domain.ticket import Complexity, PrioritySource, Resolution, Status
 
 metadata: Final = MetaData(
     naming_convention={
@@ -314,6 +314,21 @@ tickets = Table(
     _instant("created_at"),
     _instant("last_event_at"),
     _instant("acknowledged_at", nullable=True),
+    Column("tags", JSONB, nullable=False),
+    Column("assignee_id", Uuid, ForeignKey("agents.id"), nullable=True),
+    Column("assignee_level", SmallInteger, nullable=True),
+    _instant("classified_at", nullable=True),
+    Column("late_reclassification", Boolean, nullable=False),
+    _instant("escalation_requested_at", nullable=True),
+    # [[from, to or null]]: the stretches in which the ticket waited for its client.
+    Column("waits", JSONB, nullable=False),
+    _instant("reminded_at", nullable=True),
+    _choice("resolution", Resolution, nullable=True),
+    _instant("resolved_at", nullable=True),
+    _instant("closed_at", nullable=True),
+    Column("disputed", Boolean, nullable=False),
+    Column("feedback", JSONB, nullable=True),
+    Column("rules_applied", JSONB, nullable=False),
     Column("last_number", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     # The next instant at which time alone brings anything: what the worker looks for.
@@ -329,6 +344,7 @@ tickets = Table(
     Index("ix_tickets_created_at_id", text("created_at DESC"), text("id DESC")),
     Index("ix_tickets_client_id_created_at", "client_id", text("created_at DESC"), text("id DESC")),
     Index("ix_tickets_next_at", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+    Index("ix_tickets_assignee_id", "assignee_id", postgresql_where=text("assignee_id IS NOT NULL")),
     Index("ix_tickets_follow_up_of", "follow_up_of", postgresql_where=text("follow_up_of IS NOT NULL")),
     # One ticket uses an eligibility check.
     Index(
@@ -346,7 +362,17 @@ tickets = Table(
     _one_of("status", Status),
     CheckConstraint("level BETWEEN 1 AND 3", name="level"),
     CheckConstraint("version > 0 AND last_number >= version", name="version"),
-    CheckConstraint("(status = 'new') = (acknowledged_at IS NULL)", name="acknowledged"),
+    CheckConstraint("status <> 'new' OR acknowledged_at IS NULL", name="unacknowledged"),
+    # Who withdraws a new ticket closes it before anybody has seen it.
+    CheckConstraint("acknowledged_at IS NOT NULL OR status IN ('new', 'closed')", name="acknowledged_at"),
+    CheckConstraint("(resolved_at IS NULL) = (resolution IS NULL)", name="resolution_at"),
+    CheckConstraint("resolved_at IS NULL OR status IN ('resolved', 'closed')", name="resolved_at"),
+    CheckConstraint("status <> 'resolved' OR resolved_at IS NOT NULL", name="resolved"),
+    CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
+    CheckConstraint("(assignee_id IS NULL) = (assignee_level IS NULL)", name="assignee"),
+    # Nobody works on a ticket that is above their level.
+    CheckConstraint("assignee_level >= level", name="assignee_level"),
+    _one_of("resolution", Resolution),
     CheckConstraint("received_at <= created_at AND created_at <= last_event_at", name="order"),
     CheckConstraint("NOT late_logged OR answered", name="late_logged"),
 )
@@ -366,21 +392,24 @@ clock_cycles = Table(
     _choice("warn_base", Base),
     Column("calendar_revision", Integer, nullable=False),
     _instant("started_at"),
-    _instant("due_at"),
+    # Null while the cycle is paused.
+    _instant("due_at", nullable=True),
+    # [[from, to or null]]: the stretches that don't count.
+    Column("pauses", JSONB, nullable=False),
     Column("warned", SmallInteger, nullable=False),
     _instant("detected_at", nullable=True),
     _instant("ended_at", nullable=True),
     _choice("end_reason", EndReason, nullable=True),
     PrimaryKeyConstraint("client_id", "ticket_id", "clock", "cycle"),
     ForeignKeyConstraint(["client_id", "ticket_id"], ["tickets.client_id", "tickets.id"]),
-    # One run of a clock at a time.
+    # One run of a clock at a time; of the dates that staff gave, an overdue one stays beside the next.
     Index(
-        "uq_clock_cycles_running",
+        "uq_clock_cycles_run",
         "client_id",
         "ticket_id",
         "clock",
         unique=True,
-        postgresql_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL AND clock <> 'expected_resolution'"),
     ),
     Index("ix_clock_cycles_due_at", "due_at", postgresql_where=text("ended_at IS NULL")),
     _one_of("clock", Clock),

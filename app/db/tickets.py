@@ -30,14 +30,18 @@ from app.db.statements import Narrowing, effect, many, one, scalar
 from app.db.tables import Shaped, clock_cycles, events, ticket_refs, tickets
 from app.domain import clocks
 from app.domain.clocks import Cycle
-from app.domain.events import Event, Json, rfc3339
+from app.domain.events import Event, Json, read_instant, rfc3339
 from app.domain.policy import Category, Channel, Clock, Priority
-from app.domain.ticket import Complexity, Details, PrioritySource, Status, Ticket
+from app.domain.ticket import Complexity, Details, Feedback, PrioritySource, Status, Ticket
 
 Kept: TypeAlias = Sequence[Mapping[str, Any]]
 """Rows of another table that are written with a ticket, as JSON objects with its column names."""
 
 MUTABLE: Final = (
+    "subject",
+    "details",
+    "outage_statement",
+    "requested_priority",
     "priority",
     "priority_source",
     "complexity",
@@ -46,10 +50,39 @@ MUTABLE: Final = (
     "emergency",
     "last_event_at",
     "acknowledged_at",
+    "tags",
+    "assignee_id",
+    "assignee_level",
+    "classified_at",
+    "late_reclassification",
+    "escalation_requested_at",
+    "waits",
+    "reminded_at",
+    "resolution",
+    "resolved_at",
+    "closed_at",
+    "disputed",
+    "feedback",
+    "rules_applied",
     "last_number",
     "version",
 )
 """The columns that acts change; everything else of a ticket stays as it was opened."""
+
+
+CYCLE_MUTABLE: Final = (
+    "target_seconds",
+    "base",
+    "warn_at",
+    "warn_base",
+    "calendar_revision",
+    "due_at",
+    "pauses",
+    "warned",
+    "detected_at",
+    "ended_at",
+    "end_reason",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +103,7 @@ class Filters(Narrowing):
     channel: Sequence[str] | None = None
     level: int | None = None
     client_id: UUID | None = None
+    assignee_id: UUID | None = None
     emergency: bool | None = None
     broken: bool | None = None
     due_before: datetime | None = None
@@ -92,6 +126,7 @@ class Item:
     priority_source: PrioritySource
     complexity: Complexity
     level: int
+    assignee_id: UUID | None
     status: Status
     emergency: bool
     policy_version: int
@@ -137,6 +172,11 @@ def _read_cycles(found: list[dict[str, Any]]) -> tuple[Cycle, ...]:
     return tuple(clocks.from_json(cycle) for cycle in found)
 
 
+def _read_feedback(found: dict[str, Any]) -> Feedback:
+    instants = {name: read_instant(found[name]) for name in ("given_at", "resolved_at")}
+    return Feedback(**{**found, **instants})
+
+
 def _of_cycle(columns: Any) -> list[Column[Any]]:  # noqa: ANN401  # a collection of columns
     return [column for column in columns if column.name not in {"client_id", "ticket_id"}]
 
@@ -163,6 +203,10 @@ def _columns() -> list[Any]:
     special: dict[str, Any] = {
         "details": type_coerce(tickets.c.details, Shaped(lambda found: Details(**found))).label("details"),
         "warnings": type_coerce(tickets.c.warnings, Shaped(tuple)).label("warnings"),
+        "tags": type_coerce(tickets.c.tags, Shaped(tuple)).label("tags"),
+        "waits": type_coerce(tickets.c.waits, Shaped(clocks.pauses_from_json)).label("waits"),
+        "feedback": type_coerce(tickets.c.feedback, Shaped(_read_feedback)).label("feedback"),
+        "rules_applied": type_coerce(tickets.c.rules_applied, Shaped(tuple)).label("rules_applied"),
         "cycles": _cycles().label("cycles"),  # type: ignore[attr-defined]  # a coerced subquery has a label
     }
     return [special.get(field.name, tickets.c.get(field.name)) for field in fields(Ticket)]
@@ -205,7 +249,7 @@ def _filtered(query: Select[Any], filters: Filters, now: datetime) -> Select[Any
     for name in ("status", "priority", "complexity", "channel"):
         if (values := getattr(filters, name)) is not None:
             query = query.where(tickets.c[name] == func.any(values))
-    for name in ("level", "client_id", "emergency"):
+    for name in ("level", "client_id", "assignee_id", "emergency"):
         if (value := getattr(filters, name)) is not None:
             query = query.where(tickets.c[name] == value)
     if filters.updated_since is not None:
@@ -269,7 +313,7 @@ def _kept_cycles(changed: CTE, cycles: Kept) -> CTE:
     given = _records(cycles, own, "given")
     source = select(changed.c.client_id, changed.c.id, *given.c).select_from(changed, given)
     kept = upsert(clock_cycles).from_select(["client_id", "ticket_id", *(column.name for column in own)], source)
-    fresh = {name: kept.excluded[name] for name in ("due_at", "warned", "detected_at", "ended_at", "end_reason")}
+    fresh = {name: kept.excluded[name] for name in CYCLE_MUTABLE}
     return kept.on_conflict_do_update(index_elements=list(clock_cycles.primary_key.columns), set_=fresh).cte("cycles")
 
 

@@ -1,16 +1,25 @@
-"""The clocks of a ticket (clauses response.initial, response.standard): one cycle is one run of one promise."""
+"""The clocks of a ticket (clauses response.*): one cycle is one run of one promise.
 
-from collections.abc import Mapping
+A cycle changes by its own events alone: started, met, ended, warned, broken, paused, resumed,
+moved, superseded, cancelled. Its due date is a function of its start, target, base and pauses,
+held back to the change that moved it: no clock is broken before the change that broke it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from itertools import accumulate
+from typing import Any, Final, TypeAlias
 
-from app.domain.calendar import MICROSECOND, NO_TIME, Base, BusinessCalendar, Segment
+from app.domain.calendar import MICROSECOND, NO_TIME, Base, BusinessCalendar, Segment, SegmentKind
 from app.domain.events import Json, read_instant, rfc3339
 from app.domain.policy import WHOLE, Clock, Kind, Target, Terms
 
 SECOND: Final = timedelta(seconds=1)
+
+Pause: TypeAlias = tuple[datetime, datetime | None]
+"""A half-open stretch that doesn't count; without an end it goes on."""
 
 
 class ClockState(StrEnum):
@@ -36,11 +45,16 @@ class EndReason(StrEnum):
 
 
 BROKEN: Final = {Kind.COMMITMENT: ClockState.BREACHED, Kind.ESTIMATE: ClockState.OVERDUE}
+PAUSING: Final = frozenset({Clock.RESOLUTION, Clock.UPDATE})
+"""The clocks that stand still while the ticket waits for the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One run of a clock, with the target it was given and what became of it."""
+    """One run of a clock, with the target it was given and what became of it.
+
+    `due_at` is None while the cycle is paused and wasn't broken before.
+    """
 
     clock: Clock
     number: int
@@ -52,11 +66,14 @@ class Cycle:
     warn_base: Base
     calendar_revision: int
     started_at: datetime
-    due_at: datetime
+    due_at: datetime | None
+    pauses: tuple[Pause, ...] = ()
     warned: int = 0
     detected_at: datetime | None = None
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
+
+    # ------------------------------------------------------------------------ at an instant
 
     @property
     def running(self) -> bool:
@@ -64,25 +81,40 @@ class Cycle:
         return self.ended_at is None
 
     @property
+    def paused(self) -> bool:
+        """Tell whether the cycle stands still."""
+        return self.running and self.due_at is None
+
+    @property
     def met_at(self) -> datetime | None:
         """Return when the promise was kept: done at the due instant is still in time."""
-        return self.ended_at if self.ended_at and self.ended_at <= self.due_at else None
+        kept = self.end_reason is EndReason.DONE and self.ended_at and self.due_at and self.ended_at <= self.due_at
+        return self.ended_at if kept else None
 
     def broken_at(self, now: datetime) -> datetime | None:
         """Return the due instant once it has passed with the cycle unended."""
-        return self.due_at if min(now, self.ended_at or now) > self.due_at else None
+        return self.due_at if self.due_at and min(now, self.ended_at or now) > self.due_at else None
 
     def state(self, now: datetime) -> ClockState:
         """Return the state at an instant: broken stays broken, however the cycle ended later."""
         if self.broken_at(now):
             return BROKEN[self.kind]
-        return ClockState.RUNNING if self.running else ClockState.MET
+        if self.running:
+            return ClockState.PAUSED if self.paused else ClockState.RUNNING
+        ended = {EndReason.DONE: ClockState.MET, EndReason.SUPERSEDED: ClockState.SUPERSEDED}
+        return ended.get(self.end_reason or EndReason.DONE, ClockState.CANCELLED)
+
+    def used(self, until: datetime, calendar: BusinessCalendar) -> timedelta:
+        """Return the time that has counted up to an instant, pauses taken out, in the clock's own base."""
+        return sum(
+            (calendar.between(start, end or until, self.base) for start, end in self._stretches(until)), start=NO_TIME
+        )
 
     def remaining(self, now: datetime, calendar: BusinessCalendar) -> timedelta:
-        """Return the time left until due in the clock's own base; nothing once ended or broken."""
-        if not self.running or now >= self.due_at:
+        """Return the time left until due in the clock's own base; nothing once ended, broken or only held back."""
+        if not self.running or (self.due_at and now >= self.due_at):
             return NO_TIME
-        return calendar.between(max(now, self.started_at), self.due_at, self.base)
+        return max(self.target - self.used(now, calendar), NO_TIME)
 
     def counting(self, now: datetime, calendar: BusinessCalendar) -> bool:
         """Tell whether time counts against the promise at this instant."""
@@ -90,35 +122,108 @@ class Cycle:
 
     def next_change_at(self, now: datetime, calendar: BusinessCalendar) -> datetime | None:
         """Return when state or counting changes next if nobody acts."""
-        if self.state(now) is not ClockState.RUNNING:
+        if self.state(now) is not ClockState.RUNNING or self.breaks_at is None:
             return None
         opens, closes = calendar.next_open(now, self.base), calendar.next_close(now, self.base)
         flip = closes if opens == now else opens
         return min(flip, self.breaks_at) if flip else self.breaks_at
 
     @property
-    def breaks_at(self) -> datetime:
+    def breaks_at(self) -> datetime | None:
         """Return the first instant at which the promise is broken: just after the due one."""
-        return self.due_at + MICROSECOND
+        return self.due_at + MICROSECOND if self.due_at else None
 
     def warnings(self, calendar: BusinessCalendar) -> list[tuple[int, datetime]]:
         """Return each percentage not warned of yet with its instant, in the base in which one warns."""
-        span = calendar.between(self.started_at, self.due_at, self.warn_base)
+        if self.due_at is None:
+            return []
+        stretches = list(self._stretches(self.due_at))
+        lengths = (calendar.between(start, end or self.due_at, self.warn_base) for start, end in stretches)
+        span = sum(lengths, start=NO_TIME)
         if not span:
             return []
         return [
-            (percent, calendar.add(self.started_at, span * percent // WHOLE, self.warn_base))
+            (percent, _reach(stretches, span * percent // WHOLE, self.warn_base, calendar) or self.due_at)
             for percent in self.warn_at
             if percent > self.warned
         ]
 
-    def trace(self, calendar: BusinessCalendar) -> tuple[Segment, ...]:
-        """Explain the due date: segments from start to due whose counted time is the target exactly."""
-        return calendar.trace(self.started_at, self.due_at, self.base)
+    def trace(self, calendar: BusinessCalendar, as_of: datetime) -> tuple[Segment, ...]:
+        """Explain the cycle in segments without gaps whose counted time adds up.
+
+        With a due date: from start to due, and to the target exactly. Paused: up to `as_of`;
+        superseded or cancelled before it was due: up to its end.
+        """
+        end = self.due_at or max(as_of, self.started_at)
+        if self.ended_at and self.end_reason is not EndReason.DONE and not self.broken_at(self.ended_at):
+            end = self.ended_at
+        held_from = self._reached(calendar) or end
+        pieces: list[Segment] = []
+        at = self.started_at
+        for start, stop in [*self.pauses, (end, None)]:
+            start, stop = min(start, end), min(stop or end, end)  # noqa: PLW2901  # cut at the end
+            counted_until = min(start, max(held_from, at))
+            pieces += calendar.trace(at, counted_until, self.base)
+            pieces += [_plain(counted_until, start, SegmentKind.GRACE, "held back to the change that moved it")]
+            pieces += [_plain(start, stop, SegmentKind.PAUSED, "waiting_on_client")]
+            at = max(at, stop)
+        return _totalled(piece for piece in pieces if piece.start < piece.end)
+
+    # ------------------------------------------------------------------------------ changes
+
+    def due(self, calendar: BusinessCalendar, changed_at: datetime) -> datetime | None:
+        """Return min { t >= start : time counted by t >= target }, not before the change; None while paused."""
+        if self.pauses and self.pauses[-1][1] is None:
+            return None
+        reached = self._reached(calendar)
+        return max(reached, changed_at) if reached else None
 
     def stopped(self, at: datetime, reason: EndReason) -> "Cycle":
         """Return the cycle ended, unless it already was."""
         return replace(self, ended_at=at, end_reason=reason) if self.running else self
+
+    def _reached(self, calendar: BusinessCalendar) -> datetime | None:
+        """Return the first instant by which the target has been counted; None while a pause forbids it."""
+        return _reach(self._stretches(None), self.target, self.base, calendar)
+
+    def _stretches(self, until: datetime | None) -> Iterator[tuple[datetime, datetime | None]]:
+        """Yield what lies between the pauses, up to an instant; the last one is open where there is none."""
+        at = self.started_at
+        for start, end in self.pauses:
+            if until is not None and start >= until:
+                break
+            yield at, start
+            if end is None:
+                return
+            at = end
+        if until is None or at < until:
+            yield at, until
+
+
+def _reach(
+    stretches: Iterable[tuple[datetime, datetime | None]], amount: timedelta, base: Base, calendar: BusinessCalendar
+) -> datetime | None:
+    """Return the first instant of the stretches by which an amount has been counted in them."""
+    for start, end in stretches:
+        counted = None if end is None else calendar.between(start, end, base)
+        if counted is None or counted >= amount:
+            return calendar.add(start, amount, base)
+        amount -= counted
+    return None
+
+
+def _plain(start: datetime, end: datetime, kind: SegmentKind, reason: str) -> Segment:
+    return Segment(start, end, kind, reason, NO_TIME, NO_TIME)
+
+
+def _totalled(pieces: Iterable[Segment]) -> tuple[Segment, ...]:
+    """Return the pieces with their running total, from one stretch to the next."""
+    found = tuple(pieces)
+    totals = accumulate(piece.counted for piece in found)
+    return tuple(replace(piece, total=total) for piece, total in zip(found, totals, strict=True))
+
+
+# --------------------------------------------------------------------------------- made and kept
 
 
 def started(target: Target, number: int, at: datetime, terms: Terms) -> Cycle:
@@ -138,6 +243,16 @@ def started(target: Target, number: int, at: datetime, terms: Terms) -> Cycle:
     )
 
 
+def moved(cycle: Cycle, target: Target | None, terms: Terms, at: datetime, pauses: tuple[Pause, ...]) -> Cycle:
+    """Return a cycle whose whole run is counted anew, past included; it goes on if it was superseded."""
+    fresh = replace(cycle, calendar_revision=terms.revision, pauses=pauses, ended_at=None, end_reason=None)
+    if target:
+        fresh = replace(
+            fresh, target=target.amount, base=target.base, warn_at=target.warn_at, warn_base=target.warn_base
+        )
+    return replace(fresh, due_at=fresh.due(terms.calendar, at))
+
+
 def promise(cycle: Cycle) -> dict[str, Json]:
     """Write what `clock.started` says of a new cycle."""
     return {
@@ -145,13 +260,14 @@ def promise(cycle: Cycle) -> dict[str, Json]:
         "cycle": cycle.number,
         "kind": cycle.kind,
         "clause": cycle.clause,
-        "target_seconds": cycle.target // SECOND,
+        # A date that staff gave may lie any fraction of a second ahead; its cycle says so by its due date.
+        "target_seconds": -(-cycle.target // SECOND),
         "base": cycle.base,
         "warn_at": cycle.warn_at,
         "warn_base": cycle.warn_base,
         "calendar_revision": cycle.calendar_revision,
         "started_at": rfc3339(cycle.started_at),
-        "due_at": rfc3339(cycle.due_at),
+        "due_at": _written(cycle.due_at),
     }
 
 
@@ -159,32 +275,60 @@ def to_json(cycle: Cycle) -> dict[str, Json]:
     """Write the promise and what became of it."""
     return {
         **promise(cycle),
+        "pauses": pauses_json(cycle.pauses),
         "warned": cycle.warned,
-        "detected_at": rfc3339(cycle.detected_at) if cycle.detected_at else None,
-        "ended_at": rfc3339(cycle.ended_at) if cycle.ended_at else None,
+        "detected_at": _written(cycle.detected_at),
+        "ended_at": _written(cycle.ended_at),
         "end_reason": cycle.end_reason,
     }
 
 
 def from_json(data: Mapping[str, Any]) -> Cycle:
     """Read what `promise` or `to_json` wrote."""
+    clock, started_at, due_at = Clock(data["clock"]), read_instant(data["started_at"]), _read(data["due_at"])
+    given = due_at - started_at if due_at and clock is Clock.EXPECTED_RESOLUTION else None
     return Cycle(
-        clock=Clock(data["clock"]),
+        clock=clock,
         number=data["cycle"],
         kind=Kind(data["kind"]),
         clause=data["clause"],
-        target=timedelta(seconds=data["target_seconds"]),
+        target=given or timedelta(seconds=data["target_seconds"]),
         base=Base(data["base"]),
         warn_at=tuple(data["warn_at"]),
         warn_base=Base(data["warn_base"]),
         calendar_revision=data["calendar_revision"],
-        started_at=read_instant(data["started_at"]),
-        due_at=read_instant(data["due_at"]),
+        started_at=started_at,
+        due_at=due_at,
+        pauses=pauses_from_json(data.get("pauses", ())),
         warned=data.get("warned", 0),
         detected_at=_read(data.get("detected_at")),
         ended_at=_read(data.get("ended_at")),
         end_reason=data.get("end_reason") and EndReason(data["end_reason"]),
     )
+
+
+def pauses_within(waits: Iterable[Pause], start: datetime) -> tuple[Pause, ...]:
+    """Return the stretches of a ticket's waiting as they fall to a cycle that started at an instant."""
+    return tuple((max(begin, start), end) for begin, end in waits if end is None or end > start)
+
+
+def pauses_json(pauses: Iterable[Pause]) -> list[Json]:
+    """Write stretches as pairs of instants, the last one perhaps open."""
+    return [[rfc3339(start), _written(end)] for start, end in pauses]
+
+
+def pauses_from_json(data: Iterable[Any]) -> tuple[Pause, ...]:
+    """Read what `pauses_json` wrote."""
+    return tuple((read_instant(start), _read(end)) for start, end in data)
+
+
+def seconds(amount: timedelta) -> float:
+    """Write an amount of time in seconds, without a fraction where it has none."""
+    return amount // SECOND if not amount % SECOND else amount.total_seconds()
+
+
+def _written(at: datetime | None) -> str | None:
+    return rfc3339(at) if at else None
 
 
 def _read(value: str | None) -> datetime | None:

@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from app.domain import clocks
 from app.domain.events import Json, rfc3339
 from app.domain.policy import Category, Channel, Clause, Clock, Kind, Priority, Severity, Terms, Tier
 from app.domain.ticket import Details
@@ -239,6 +238,25 @@ def check(facts: Facts, terms: Terms, now: datetime) -> Decision:
     )
 
 
+def check_reopening(facts: Facts, terms: Terms, now: datetime) -> Decision:
+    """Judge whether a resolved ticket is still covered: by plan and agreement alone, nothing else of it is new.
+
+    Raises:
+        InstantOutOfRangeError: the instant lies outside 2000 to 2100.
+    """
+    judgement = _Judgement(facts, terms, now)
+    findings = tuple(judgement.coverage())
+    return Decision(
+        outcome=Outcome.DENIED if findings else Outcome.ALLOWED,
+        policy_version=terms.policy.number,
+        as_of=now,
+        findings=findings,
+        alternatives=tuple(judgement.alternatives([finding.code for finding in findings], possible=False)),
+        handling=None,
+        clocks=(),
+    )
+
+
 _PHONE: Final = frozenset(
     {
         FindingCode.PHONE_REQUIRES_PREMIUM,
@@ -295,8 +313,7 @@ class _Judgement:
 
     def findings(self) -> Iterator[Finding]:
         """Yield all findings in the order of the policy's table."""
-        yield from self._care_plan()
-        yield from self._agreement()
+        yield from self.coverage()
         yield from self._exclusion()
         if self.request.channel is Channel.PHONE:
             yield from self._phone()
@@ -305,6 +322,11 @@ class _Judgement:
         yield from self._contact()
         yield from self._details()
         yield from self._outage()
+
+    def coverage(self) -> Iterator[Finding]:
+        """Yield what is wrong with plan and agreement."""
+        yield from self._care_plan()
+        yield from self._agreement()
 
     def _finding(self, code: FindingCode, severity: Severity, clause: str, message: str, **facts: Json) -> Finding:
         return Finding(code, severity, self.policy.clauses[clause], message, facts)
@@ -490,8 +512,7 @@ class _Judgement:
         """Yield the promises the request would be given if it came now."""
         for clock in (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION):
             target = self.policy.target(clock, self.request.priority)
-            cycle = clocks.started(target, 1, self.now, self.terms)
-            yield ExpectedClock(clock, cycle.kind, cycle.due_at)
+            yield ExpectedClock(clock, target.kind, self.terms.calendar.add(self.now, target.amount, target.base))
 
     def _next_opening(self) -> datetime | None:
         return self.terms.calendar.next_open(self.now)

@@ -7,6 +7,11 @@ DomainError
 +-- NoPolicyInForceError        no version of the policy is in force at the instant
 +-- ActForbiddenError           nobody in this role may ever do this act
 +-- ActNotAllowedError          the ticket, as it stands, doesn't allow this act
+    +-- NothingToChangeError    the act would change nothing
+    +-- AtTopLevelError         there is no level above 3
+    +-- ReopenWindowOverError   the ticket was resolved too long ago
+    +-- AlreadyDisputedError    a verdict is disputed once
+    +-- AssigneeLevelTooLowError  an assignee has at least the ticket's level
 """
 
 from collections.abc import Iterable
@@ -76,3 +81,33 @@ class ActNotAllowedError(ActError):
     """The ticket's state doesn't allow the act now."""
 
     code = "act_not_allowed"
+
+
+class NothingToChangeError(ActNotAllowedError):
+    """The ticket is as the act would make it already."""
+
+    code = "nothing_to_change"
+
+
+class AtTopLevelError(ActNotAllowedError):
+    """The ticket is with senior staff and management already."""
+
+    code = "at_top_level"
+
+
+class ReopenWindowOverError(ActNotAllowedError):
+    """The ticket was resolved too long ago to be taken up again."""
+
+    code = "reopen_window_over"
+
+
+class AlreadyDisputedError(ActNotAllowedError):
+    """The verdict on a ticket can be disputed once."""
+
+    code = "already_disputed"
+
+
+class AssigneeLevelTooLowError(ActNotAllowedError):
+    """An assignee has at least the ticket's level."""
+
+    code = "assignee_level_too_low"

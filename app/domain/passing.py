@@ -1,86 +1,173 @@
-"""What happens to a ticket when time passes and nobody acts: whoever looks first writes it down, once."""
+"""What happens to a ticket when time passes and nobody acts: whoever looks first writes it down, once.
 
-from collections.abc import Iterator
+Promises break and are warned of, a closing desk makes an emergency, escalation rules have their
+say, a changed calendar counts anew: all of that holds for everybody, so an act begins with it.
+Reminding, resolving and closing are acts of the service: only the worker does them, on the state
+it finds, and a client's word that comes first wins.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from operator import itemgetter
+from typing import TypeAlias
 
-from app.domain.clocks import Cycle
-from app.domain.events import SERVICE, Event, EventKind, Json, rfc3339
-from app.domain.policy import Clock, Terms
-from app.domain.ticket import Ticket
+from app.domain import emergency, escalation
+from app.domain.calendar import Base
+from app.domain.clocks import Cycle, EndReason
+from app.domain.events import SERVICE, Actor, Event, EventKind, Json, rfc3339
+from app.domain.policy import Terms
+from app.domain.telling import Telling
+from app.domain.ticket import ActName, Case, Resolution, Status, Ticket, permit
+
+Step: TypeAlias = Callable[[Telling], None]
+Pending: TypeAlias = tuple[datetime, Step]
 
 
-def due(ticket: Ticket, terms: Terms, now: datetime) -> list[Event]:
-    """Return the events that time alone has brought by `now`, in the order in which they fell due.
+def case_of(found: Ticket, terms: Terms, *, actor: Actor, now: datetime) -> Case:
+    """Return a ticket for somebody to act on, with what time has brought by `now`, or by its last event if later."""
+    telling = Telling(Case(found, terms, SERVICE, max(now, found.last_event_at)))
+    _pass(telling, _holding)
+    return Case(telling.ticket, terms, actor, telling.at, tuple(telling.events))
 
-    Each comes once: the fold remembers what was warned of, what was seen broken, and the emergency.
-    """
-    pending = [
-        (instant, event) for instant, event in _pending(ticket, terms, max(now, ticket.last_event_at)) if instant <= now
-    ]
-    return [event for _, event in sorted(pending, key=lambda found: found[0])]
+
+def settled(telling: Telling) -> list[Event]:
+    """Return the events of an act, with what follows from them at once: a rule that has its say."""
+    after = Telling(Case(telling.ticket, telling.terms, SERVICE, telling.at, tuple(telling.events)))
+    _pass(after, _holding)
+    return after.events
+
+
+def known_by(found: Ticket, terms: Terms, at: datetime) -> Ticket:
+    """Return a ticket as anybody may know it by an instant, noted or not: what a new calendar moves, an emergency."""
+    telling = Telling(Case(found, terms, SERVICE, max(at, found.last_event_at)))
+    _pass(telling, _showing)
+    return replace(found, cycles=telling.ticket.cycles, emergency=telling.ticket.emergency)
+
+
+def swept(found: Ticket, terms: Terms, now: datetime) -> list[Event]:
+    """Return everything that time brings by `now`, the service's own acts included."""
+    telling = Telling(Case(found, terms, SERVICE, max(now, found.last_event_at)))
+    _pass(telling, _all)
+    return telling.events
 
 
 def next_at(ticket: Ticket, terms: Terms) -> datetime | None:
-    """Return the next instant at which time alone brings anything, or None."""
-    return min((instant for instant, _ in _pending(ticket, terms, ticket.last_event_at)), default=None)
+    """Return the next instant at which time brings anything, or None."""
+    telling = Telling(Case(ticket, terms, SERVICE, ticket.last_event_at))
+    return min((instant for instant, _ in _all(telling)), default=None)
 
 
-def _pending(ticket: Ticket, terms: Terms, at: datetime) -> Iterator[tuple[datetime, Event]]:
-    """Yield what is still to come, each with its instant and the event it would leave at `at`."""
+def _pass(telling: Telling, pending: Callable[[Telling], Iterator[Pending]]) -> None:
+    """Take what is due one after the other, the earliest first: each may bring more."""
+    while due := [found for found in pending(telling) if found[0] <= telling.at]:
+        _, step = min(due, key=itemgetter(0))
+        step(telling)
+
+
+def _all(telling: Telling) -> Iterator[Pending]:
+    yield from _holding(telling)
+    yield from _service(telling)
+
+
+# ------------------------------------------------------------------------------- what holds for all
+
+
+def _showing(telling: Telling) -> Iterator[Pending]:
+    for cycle in telling.ticket.cycles:
+        if cycle.running and cycle.detected_at is None:
+            yield from _recounts(cycle, telling)
+    closes_at = emergency.closes_at(telling.ticket, telling.terms, telling.since)
+    if closes_at:
+        yield closes_at, partial(emergency.begin, since=closes_at)
+
+
+def _holding(telling: Telling) -> Iterator[Pending]:
+    yield from _showing(telling)
+    ticket, terms = telling.ticket, telling.terms
     for cycle in ticket.cycles:
         if cycle.running and cycle.detected_at is None:
-            yield cycle.breaks_at, _broken(cycle, at)
-            yield from _warnings(cycle, terms, at)
-    emergency_at = _emergency_at(ticket, terms)
-    if emergency_at:
-        yield emergency_at, _emergency(terms, at, emergency_at)
+            if cycle.breaks_at:
+                yield cycle.breaks_at, partial(_break, cycle=cycle)
+            yield from _warnings(cycle, telling)
+    for found in escalation.pending(ticket, terms):
+        yield found.at, partial(escalation.apply, found=found)
 
 
-def _broken(cycle: Cycle, at: datetime) -> Event:
-    data: dict[str, Json] = {
-        "clock": cycle.clock,
-        "cycle": cycle.number,
-        "clause": cycle.clause,
-        "due_at": rfc3339(cycle.due_at),
-        "broken_at": rfc3339(cycle.due_at),
-    }
-    return Event(EventKind.CLOCK_BROKEN, at, SERVICE, data, audience=("lead",))
-
-
-def _warnings(cycle: Cycle, terms: Terms, at: datetime) -> Iterator[tuple[datetime, Event]]:
-    """Yield the warning to send next: of several in the past only the highest, none once broken."""
-    if at > cycle.due_at:
+def _recounts(cycle: Cycle, telling: Telling) -> Iterator[Pending]:
+    """Yield the change of the calendar that moves a cycle, unless it was broken before."""
+    terms = telling.terms
+    known = cycle.calendar_revision >= terms.revision or cycle.base is Base.CALENDAR
+    if known or cycle.paused or cycle.broken_at(terms.changed_at):
         return
-    upcoming = cycle.warnings(terms.calendar)
-    past = [warning for warning in upcoming if warning[1] <= at]
+    moved = telling.recounted(cycle, at=terms.changed_at)
+    if moved.due_at != cycle.due_at:
+        yield terms.changed_at, partial(Telling.move, cycle=cycle, moved=moved, reason="calendar")
+
+
+def _break(telling: Telling, cycle: Cycle) -> None:
+    due_at = rfc3339(cycle.due_at) if cycle.due_at else None
+    data: dict[str, Json] = {**_named(cycle), "due_at": due_at, "broken_at": due_at}
+    telling.tell(EventKind.CLOCK_BROKEN, data, to=("lead",))
+
+
+def _warnings(cycle: Cycle, telling: Telling) -> Iterator[Pending]:
+    """Yield the warning to send next: of several in the past only the highest, none once broken."""
+    if cycle.due_at is None or telling.at > cycle.due_at:
+        return
+    upcoming = cycle.warnings(telling.terms.calendar)
+    past = [warning for warning in upcoming if warning[1] <= telling.at]
     for percent, instant in past[-1:] or upcoming[:1]:
-        data: dict[str, Json] = {
-            "clock": cycle.clock,
-            "cycle": cycle.number,
-            "clause": cycle.clause,
-            "percent": percent,
-            "due_at": rfc3339(cycle.due_at),
-        }
-        yield instant, Event(EventKind.CLOCK_WARNED, at, SERVICE, data, internal=True, audience=("assignee", "lead"))
+        yield instant, partial(_warn, cycle=cycle, percent=percent)
 
 
-def _emergency_at(ticket: Ticket, terms: Terms) -> datetime | None:
-    """Return when a critical ticket nobody has acknowledged meets a closed desk (availability.after-hours)."""
-    unheard = ticket.priority in terms.policy.emergency and ticket.running(Clock.ACKNOWLEDGEMENT)
-    if ticket.emergency or not unheard:
-        return None
-    received, logged = ticket.received_at, ticket.created_at
-    closed_since = terms.calendar.is_open(received) or not terms.calendar.between(received, logged)
-    if closed_since and not terms.calendar.is_open(logged):
-        return logged
-    # Logged late, and the desk has opened in between: from now on like any other.
-    return terms.calendar.next_close(logged)
+def _warn(telling: Telling, cycle: Cycle, percent: int) -> None:
+    due_at = rfc3339(cycle.due_at) if cycle.due_at else None
+    data: dict[str, Json] = {**_named(cycle), "percent": percent, "due_at": due_at}
+    telling.tell(EventKind.CLOCK_WARNED, data, to=("assignee", "lead"), internal=True)
 
 
-def _emergency(terms: Terms, at: datetime, since: datetime) -> Event:
-    data: dict[str, Json] = {
-        "clause": terms.policy.emergency_clause,
-        "since": rfc3339(since),
-        "message": "The desk is closed: help is limited to critical issues, and the people on call have been told.",
-    }
-    return Event(EventKind.TICKET_EMERGENCY, at, SERVICE, data, audience=("client", "on_call"))
+def _named(cycle: Cycle) -> dict[str, Json]:
+    return {"clock": cycle.clock, "cycle": cycle.number, "clause": cycle.clause}
+
+
+# ---------------------------------------------------------------------------- what the service does
+
+
+def _service(telling: Telling) -> Iterator[Pending]:
+    ticket, terms = telling.ticket, telling.terms
+    waiting = terms.policy.waiting
+    if ticket.waiting_since:
+        if ticket.reminded_at is None:
+            yield terms.calendar.add(ticket.waiting_since, waiting.reminder, waiting.base), _remind
+        yield terms.calendar.add(ticket.waiting_since, waiting.resolution, waiting.base), _give_up
+    if ticket.status is Status.RESOLVED and ticket.resolved_at:
+        yield ticket.resolved_at + terms.policy.limits.reopen, _close
+
+
+def _remind(telling: Telling) -> None:
+    telling.tell(EventKind.TICKET_REMINDED, {"waiting_since": _since(telling)}, to=("client",))
+
+
+def _give_up(telling: Telling) -> None:
+    """Resolve a ticket whose client hasn't answered: nobody's promise was kept, so the rest is cancelled."""
+    permit(ActName.RESOLVE, _case(telling))
+    data: dict[str, Json] = {"resolution": Resolution.NO_CLIENT_RESPONSE, "waiting_since": _since(telling)}
+    telling.tell(EventKind.TICKET_RESOLVED, data, to=("client", "assignee"))
+    telling.cancel(EndReason.NO_CLIENT_RESPONSE)
+    emergency.end(telling)
+
+
+def _close(telling: Telling) -> None:
+    permit(ActName.CLOSE, _case(telling))
+    telling.tell(EventKind.TICKET_CLOSED, {"early": False}, to=("client",))
+
+
+def _since(telling: Telling) -> str | None:
+    since = telling.ticket.waiting_since
+    return rfc3339(since) if since else None
+
+
+def _case(telling: Telling) -> Case:
+    return Case(telling.ticket, telling.terms, SERVICE, telling.at)

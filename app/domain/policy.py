@@ -1,14 +1,14 @@
 """A version of the support policy as frozen values, and the reading of the document it is written in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from app.domain.calendar import Base, BusinessCalendar
-from app.domain.document import Table
+from app.domain.calendar import FIRST_INSTANT, Base, BusinessCalendar
+from app.domain.document import LONGEST_FIELD, Table
 from app.domain.hours import HoursReader, Weekly
 
 YEAR: Final = 366 * 86_400
@@ -50,6 +50,14 @@ class Category(StrEnum):
     LAYOUT_CHANGES = "layout_changes"
     FEATURE_ADDITIONS = "feature_additions"
     THIRD_PARTY_MODIFICATIONS = "third_party_modifications"
+
+
+class Trigger(StrEnum):
+    """What makes an escalation rule look."""
+
+    CLOCK_WARNED = "clock_warned"
+    CLOCK_BROKEN = "clock_broken"
+    CLASSIFIED = "classified"
 
 
 class Severity(StrEnum):
@@ -157,6 +165,33 @@ class Limits:
     description_characters: int
     backdate: timedelta
     late_logged: timedelta
+    reopen: timedelta
+    feedback: timedelta
+    override: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What happens while a client doesn't answer, counted in one base from the request to them."""
+
+    base: Base
+    reminder: timedelta
+    resolution: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationRule:
+    """When a ticket is raised to at least a level by itself, and who is told (clauses escalation.*)."""
+
+    id: str
+    clause: str
+    trigger: Trigger
+    clock: Clock | None
+    percent: int | None
+    after: timedelta
+    base: Base
+    raise_to: int
+    tell: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +220,8 @@ class PolicyVersion:
     emergency_clause: str
     exclusions: Mapping[Category, Exclusion]
     limits: Limits
+    waiting: Waiting
+    rules: tuple[EscalationRule, ...]
     email_address: str | None
     booking_url: str | None
     open_questions: tuple[str, ...]
@@ -201,6 +238,12 @@ class Terms:
     policy: PolicyVersion
     calendar: BusinessCalendar
     revision: int
+    changed_at: datetime = FIRST_INSTANT
+    earlier: Mapping[int, BusinessCalendar] = field(default_factory=dict)
+
+    def calendar_of(self, revision: int) -> BusinessCalendar:
+        """Return the calendar as it was at a revision; what a finished promise was counted by never changes."""
+        return self.calendar if revision == self.revision else self.earlier[revision]
 
 
 def parse(document: Mapping[str, object]) -> PolicyVersion:
@@ -221,13 +264,18 @@ class PolicyReader(HoursReader):
     def policy(self, document: Mapping[str, object]) -> PolicyVersion:
         """Read the whole of it."""
         sections = ("version", "effective_from", "calendar", "targets", "channels", "emergency", "exclusions")
-        top = self.table(document, "", (*sections, "limits", "clauses"), ("open_questions", "contact"))
+        top = self.table(
+            document,
+            "",
+            (*sections, "limits", "waiting", "escalation_rules", "clauses"),
+            ("open_questions", "contact"),
+        )
         calendar = self._section(top, "calendar", ("timezone", "weekly_hours"), ("holidays",))
         channels = self._section(top, "channels", ("urgent", *Channel))
         emergency = self._section(top, "emergency", ("clause", "priorities"))
         contact = self._section(top, "contact", (), ("email_address", "booking_url"))
         timezone = calendar.read("timezone", self.timezone, "UTC")
-        targets = self._section(top, "targets", (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION))
+        targets = self._section(top, "targets", (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION, Clock.UPDATE))
         return PolicyVersion(
             number=top.integer("version", 1, 1_000_000),
             effective_from=self._effective_from(top, timezone),
@@ -245,6 +293,8 @@ class PolicyReader(HoursReader):
             emergency_clause=self._clause(emergency),
             exclusions=self._exclusions(top),
             limits=self._limits(top),
+            waiting=self._waiting(top),
+            rules=self._rules(top),
             email_address=contact.text("email_address") if "email_address" in contact else None,
             booking_url=contact.text("booking_url") if "booking_url" in contact else None,
             open_questions=tuple(str(question) for question, _ in top.items("open_questions")),
@@ -328,10 +378,52 @@ class PolicyReader(HoursReader):
 
     def _limits(self, top: Table) -> Limits:
         names = ("contact_confirmation_days", "description_characters", "backdate_days", "late_logged_seconds")
-        fields = self._section(top, "limits", names)
+        windows = ("reopen_days", "feedback_days", "override_days")
+        fields = self._section(top, "limits", (*names, *windows))
+        reopen, feedback, override = (timedelta(days=fields.integer(name, 0, 366)) for name in windows)
         return Limits(
             contact_confirmation=timedelta(days=fields.integer("contact_confirmation_days", 1, 3_660)),
             description_characters=fields.integer("description_characters", 1, 1_000),
             backdate=timedelta(days=fields.integer("backdate_days", 0, 366)),
             late_logged=timedelta(seconds=fields.integer("late_logged_seconds", 0, YEAR)),
+            reopen=reopen,
+            feedback=feedback,
+            override=override,
+        )
+
+    def _waiting(self, top: Table) -> Waiting:
+        fields = self._section(top, "waiting", ("base", "reminder_seconds", "resolution_seconds"))
+        return Waiting(
+            base=fields.choice("base", Base),
+            reminder=timedelta(seconds=fields.integer("reminder_seconds", 1, YEAR)),
+            resolution=timedelta(seconds=fields.integer("resolution_seconds", 1, YEAR)),
+        )
+
+    def _rules(self, top: Table) -> tuple[EscalationRule, ...]:
+        found: dict[str, EscalationRule] = {}
+        for item, pointer in top.items("escalation_rules"):
+            rule = self._rule(item, pointer)
+            if rule.id in found:
+                self.refuse(f"{pointer}/id", "duplicate_id", "another rule has this id; give each its own")
+            found[rule.id] = rule
+        return tuple(found.values())
+
+    def _rule(self, item: object, pointer: str) -> EscalationRule:
+        optional = ("clock", "percent", "after_seconds", "base", "tell")
+        fields = self.table(item, pointer, ("id", "clause", "trigger", "raise_to"), optional)
+        trigger = fields.choice("trigger", Trigger)
+        if (trigger is Trigger.CLASSIFIED) == ("clock" in fields):
+            self.refuse(f"{pointer}/clock", "wrong_clock", "name a clock for clock triggers, and none otherwise")
+        if (trigger is Trigger.CLOCK_WARNED) != ("percent" in fields):
+            self.refuse(f"{pointer}/percent", "wrong_percentages", "give a percentage for clock_warned, and only there")
+        return EscalationRule(
+            id=fields.text("id", LONGEST_FIELD),
+            clause=self._clause(fields),
+            trigger=trigger,
+            clock=fields.choice("clock", Clock) if "clock" in fields else None,
+            percent=fields.integer("percent", 1, WHOLE - 1) if "percent" in fields else None,
+            after=timedelta(seconds=fields.integer("after_seconds", 0, YEAR) if "after_seconds" in fields else 0),
+            base=fields.choice("base", Base) if "base" in fields else Base.CALENDAR,
+            raise_to=fields.integer("raise_to", 2, 3),
+            tell=tuple(str(name) for name, _ in fields.items("tell")),
         )

@@ -1,18 +1,21 @@
-"""What a ticket is: its values, the table of acts, and the fold by which events alone change it."""
+"""What a ticket is: its values, and the table of what may be done with it, from where, by whom, to where.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+Three axes never set one another: status, priority and support level; complexity is a fourth.
+How events change a ticket stands in `fold`, what each act does in `acts`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import reduce
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from app.domain import clocks
-from app.domain.clocks import Cycle, EndReason
-from app.domain.errors import ActForbiddenError, ActNotAllowedError
-from app.domain.events import CLIENTS, STAFF, Actor, Event, EventKind, Role, read_instant
-from app.domain.policy import Category, Channel, Clock, Priority
+from app.domain import errors
+from app.domain.clocks import Cycle, Pause
+from app.domain.errors import ActError
+from app.domain.events import CLIENTS, STAFF, Actor, Event, Role
+from app.domain.policy import Category, Channel, Clock, Priority, Terms
 
 
 class Status(StrEnum):
@@ -39,12 +42,54 @@ class PrioritySource(StrEnum):
     STAFF = "staff"
 
 
+class Resolution(StrEnum):
+    """How a ticket came to be resolved."""
+
+    FIXED = "fixed"
+    ANSWERED = "answered"
+    WORKAROUND = "workaround"
+    OUT_OF_SCOPE = "out_of_scope"
+    NO_CLIENT_RESPONSE = "no_client_response"
+
+
+class Exclusion(StrEnum):
+    """Why staff find a ticket outside of support (clauses exclusions.*)."""
+
+    CUSTOMIZATIONS = "customizations"
+    UPGRADES = "upgrades"
+    LAYOUT_CHANGES = "layout_changes"
+    FEATURE_ADDITIONS = "feature_additions"
+    THIRD_PARTY_MODIFICATIONS = "third_party_modifications"
+    OUT_OF_SCOPE = "out_of_scope"
+
+
 class ActName(StrEnum):
     """What can be done to a ticket that exists."""
 
     ACKNOWLEDGE = "acknowledge"
     REPLY = "reply"
     NOTE = "note"
+    PRIORITIZE = "prioritize"
+    CLASSIFY = "classify"
+    EXPECT_RESOLUTION = "expect-resolution"
+    ESCALATE = "escalate"
+    DEESCALATE = "deescalate"
+    REQUEST_ESCALATION = "request-escalation"
+    DECIDE_ESCALATION = "decide-escalation"
+    ASSIGN = "assign"
+    REQUEST_DETAILS = "request-details"
+    RESUME = "resume"
+    RESOLVE = "resolve"
+    MARK_OUT_OF_SCOPE = "mark-out-of-scope"
+    DISPUTE = "dispute"
+    REOPEN = "reopen"
+    CLOSE = "close"
+    WITHDRAW = "withdraw"
+    AMEND = "amend"
+    FEEDBACK = "feedback"
+
+
+TOP_LEVEL: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +99,16 @@ class Details:
     since: str | None = None
     where: str | None = None
     impact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What the client thought of a resolution, 1 to 5 (clause responsibilities.feedback)."""
+
+    rating: int
+    comment: str | None
+    given_at: datetime
+    resolved_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +144,175 @@ class Ticket:
     created_at: datetime
     last_event_at: datetime
     acknowledged_at: datetime | None = None
+    tags: tuple[str, ...] = ()
+    assignee_id: UUID | None = None
+    assignee_level: int | None = None
+    classified_at: datetime | None = None
+    late_reclassification: bool = False
+    escalation_requested_at: datetime | None = None
+    waits: tuple[Pause, ...] = ()
+    reminded_at: datetime | None = None
+    resolution: Resolution | None = None
+    resolved_at: datetime | None = None
+    closed_at: datetime | None = None
+    disputed: bool = False
+    feedback: Feedback | None = None
+    rules_applied: tuple[str, ...] = ()
     cycles: tuple[Cycle, ...] = ()
     last_number: int = 0
     version: int = 0
 
     @property
     def calendar_revision(self) -> int:
-        """Return the calendar revision by which the latest cycle was counted."""
-        return self.cycles[-1].calendar_revision
+        """Return the latest calendar revision by which a cycle was counted."""
+        return max(cycle.calendar_revision for cycle in self.cycles)
+
+    @property
+    def run_started_at(self) -> datetime:
+        """Return when the ticket was received, or reopened last: each run has its own acknowledgement."""
+        return max(cycle.started_at for cycle in self.cycles if cycle.clock is Clock.ACKNOWLEDGEMENT)
+
+    @property
+    def waiting_since(self) -> datetime | None:
+        """Return since when the ticket waits for its client."""
+        return self.waits[-1][0] if self.status is Status.WAITING_ON_CLIENT else None
 
     def running(self, clock: Clock) -> Cycle | None:
-        """Return the cycle of a clock that nothing has ended yet."""
-        return next((cycle for cycle in self.cycles if cycle.clock is clock and cycle.running), None)
+        """Return the cycle of a clock that nothing has ended yet, the latest of them."""
+        return next((cycle for cycle in reversed(self.cycles) if cycle.clock is clock and cycle.running), None)
+
+    def latest(self, clock: Clock) -> Cycle | None:
+        """Return the cycle of a clock that started last."""
+        return next((cycle for cycle in reversed(self.cycles) if cycle.clock is clock), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A ticket at the instant at which somebody acts: `passed` is what time alone has brought since its last event."""
+
+    ticket: Ticket
+    terms: Terms
+    actor: Actor
+    at: datetime
+    passed: tuple[Event, ...] = ()
+
+    @property
+    def reopens_until(self) -> datetime | None:
+        """Return the end of the reopen window of a resolved ticket: at that instant it is over."""
+        resolved_at = self.ticket.resolved_at
+        return resolved_at + self.terms.policy.limits.reopen if resolved_at else None
+
+    @property
+    def in_window(self) -> bool:
+        """Tell whether a resolved ticket may be reopened yet, judged by the instants alone."""
+        return self.reopens_until is not None and self.at < self.reopens_until
+
+
+# ------------------------------------------------------------------------------- the conditions
+
+Refusal: TypeAlias = tuple[type[ActError], str]
+Condition: TypeAlias = Callable[[Case], Refusal | None]
+
+
+def _acknowledgement_runs(case: Case) -> Refusal | None:
+    if case.ticket.running(Clock.ACKNOWLEDGEMENT):
+        return None
+    return errors.ActNotAllowedError, "the ticket is acknowledged already; reply instead"
+
+
+def _client_sets_priority(case: Case) -> Refusal | None:
+    if case.ticket.priority_source is PrioritySource.CLIENT:
+        return None
+    return errors.ActNotAllowedError, "staff have set the priority; write to them"
+
+
+def _complex(case: Case) -> Refusal | None:
+    if case.ticket.complexity is Complexity.COMPLEX:
+        return None
+    return errors.ActNotAllowedError, "only a complex issue is given an expected date; classify it first"
+
+
+def _of_its_level(case: Case) -> Refusal | None:
+    if case.actor.role in LEADS or case.actor.role is Role.SERVICE or (case.actor.level or 0) >= case.ticket.level:
+        return None
+    return errors.ActForbiddenError, f"it takes level {case.ticket.level} or a lead; ask one of them"
+
+
+def _below_the_top(case: Case) -> Refusal | None:
+    if case.ticket.level < TOP_LEVEL:
+        return None
+    return errors.AtTopLevelError, "the ticket is at level 3 already, with senior staff and management"
+
+
+def _above_the_bottom(case: Case) -> Refusal | None:
+    if case.ticket.level > 1:
+        return None
+    return errors.ActNotAllowedError, "the ticket is at level 1, and none is below"
+
+
+def _lead_from_the_top(case: Case) -> Refusal | None:
+    if case.ticket.level < TOP_LEVEL or case.actor.role in LEADS:
+        return None
+    return errors.ActNotAllowedError, "a lead takes a ticket down from level 3; ask one"
+
+
+def _nothing_requested(case: Case) -> Refusal | None:
+    if case.ticket.escalation_requested_at is None:
+        return None
+    return errors.ActNotAllowedError, "an escalation is requested already; wait for the decision"
+
+
+def _escalation_requested(case: Case) -> Refusal | None:
+    if case.ticket.escalation_requested_at:
+        return None
+    return errors.ActNotAllowedError, "no escalation is requested"
+
+
+def _lead_after_a_dispute(case: Case) -> Refusal | None:
+    if not case.ticket.disputed or case.actor.role in LEADS:
+        return None
+    return errors.ActForbiddenError, "the client has disputed the first verdict; a lead gives the next one"
+
+
+def _in_window(case: Case) -> Refusal | None:
+    return None if case.in_window else _over(case)
+
+
+def _over(_case: Case) -> Refusal:
+    return errors.ReopenWindowOverError, "the time to reopen the ticket is over; open a new one with follow_up_of"
+
+
+def _within_scope(case: Case) -> Refusal | None:
+    if case.ticket.resolution is not Resolution.OUT_OF_SCOPE:
+        return None
+    return errors.ActNotAllowedError, "the ticket was found out of scope; its client may dispute that"
+
+
+def _out_of_scope(case: Case) -> Refusal | None:
+    if case.ticket.resolution is Resolution.OUT_OF_SCOPE:
+        return None
+    return errors.ActNotAllowedError, "only a verdict of out of scope can be disputed"
+
+
+def _undisputed(case: Case) -> Refusal | None:
+    if not case.ticket.disputed:
+        return None
+    return errors.AlreadyDisputedError, "the verdict was disputed before, and a lead has decided"
+
+
+def _resolved_once(case: Case) -> Refusal | None:
+    if case.ticket.resolved_at:
+        return None
+    return errors.ActNotAllowedError, "the ticket was withdrawn; there is no resolution to rate"
+
+
+def _changeable(case: Case) -> Refusal | None:
+    given = case.ticket.feedback
+    if given is None or given.resolved_at != case.ticket.resolved_at:
+        return None
+    if case.at < given.given_at + case.terms.policy.limits.feedback:
+        return None
+    return errors.ActNotAllowedError, "feedback on this resolution was given, and the time to change it is over"
 
 
 # ------------------------------------------------------------------------------ the table of acts
@@ -108,22 +320,49 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A row of the table: which act, by whom, from which status, to which (None: the same)."""
+    """A row of the table: which act, by whom, from which status, to which (None: the same, or as the act says)."""
 
     name: ActName
     who: frozenset[Role]
     sources: frozenset[Status]
-    target: Status | None
+    target: Status | None = None
+    conditions: tuple[Condition, ...] = ()
 
 
-EVERY: Final = frozenset(Status)
-ACTIVE: Final = frozenset({Status.NEW, Status.OPEN})
+N, O, W, R, X = Status  # noqa: E741  # as the policy's table writes them
+ACTIVE: Final = frozenset({N, O, W})
+LEADS: Final = frozenset({Role.LEAD, Role.ADMIN})
+SERVICE: Final = frozenset({Role.SERVICE})
+
 
 ACTS: Final = (
-    Act(ActName.ACKNOWLEDGE, STAFF, ACTIVE, Status.OPEN),
-    Act(ActName.REPLY, STAFF, ACTIVE, Status.OPEN),
-    Act(ActName.REPLY, CLIENTS, ACTIVE, None),
-    Act(ActName.NOTE, STAFF | {Role.AUTOMATION}, EVERY, None),
+    Act(ActName.ACKNOWLEDGE, STAFF, frozenset({N, O}), O, (_acknowledgement_runs,)),
+    Act(ActName.REPLY, STAFF, frozenset({N, O, W, R})),
+    Act(ActName.REPLY, CLIENTS, frozenset({N, O})),
+    Act(ActName.REPLY, CLIENTS, frozenset({W}), O),
+    Act(ActName.REPLY, CLIENTS, frozenset({R}), None, (_in_window,)),
+    Act(ActName.REPLY, CLIENTS, frozenset({X}), None, (_over,)),
+    Act(ActName.NOTE, STAFF | {Role.AUTOMATION}, frozenset(Status)),
+    Act(ActName.PRIORITIZE, STAFF, ACTIVE),
+    Act(ActName.PRIORITIZE, CLIENTS, ACTIVE, None, (_client_sets_priority,)),
+    Act(ActName.CLASSIFY, STAFF, ACTIVE),
+    Act(ActName.EXPECT_RESOLUTION, STAFF, ACTIVE, None, (_complex,)),
+    Act(ActName.ESCALATE, STAFF | SERVICE, ACTIVE, None, (_of_its_level, _below_the_top)),
+    Act(ActName.DEESCALATE, STAFF, ACTIVE, None, (_of_its_level, _above_the_bottom, _lead_from_the_top)),
+    Act(ActName.REQUEST_ESCALATION, CLIENTS, ACTIVE, None, (_below_the_top, _nothing_requested)),
+    Act(ActName.DECIDE_ESCALATION, LEADS, ACTIVE, None, (_escalation_requested,)),
+    Act(ActName.ASSIGN, STAFF, ACTIVE | {R}),
+    Act(ActName.REQUEST_DETAILS, STAFF, frozenset({N, O}), W),
+    Act(ActName.RESUME, STAFF, frozenset({W}), O),
+    Act(ActName.RESOLVE, STAFF, ACTIVE, R),
+    Act(ActName.RESOLVE, SERVICE, frozenset({W}), R),
+    Act(ActName.MARK_OUT_OF_SCOPE, STAFF, ACTIVE, R, (_lead_after_a_dispute,)),
+    Act(ActName.DISPUTE, CLIENTS, frozenset({R}), O, (_out_of_scope, _undisputed, _in_window)),
+    Act(ActName.REOPEN, STAFF | CLIENTS, frozenset({R}), O, (_within_scope, _in_window)),
+    Act(ActName.CLOSE, STAFF | CLIENTS | SERVICE, frozenset({R}), X),
+    Act(ActName.WITHDRAW, CLIENTS | LEADS, ACTIVE, X),
+    Act(ActName.AMEND, STAFF | CLIENTS, ACTIVE | {R}),
+    Act(ActName.FEEDBACK, CLIENTS, frozenset({R, X}), None, (_resolved_once, _changeable)),
 )
 
 
@@ -136,39 +375,44 @@ class Forbidden:
     reason: str
 
 
-def permit(name: ActName, ticket: Ticket, actor: Actor) -> Act:
+def permit(name: ActName, case: Case) -> Act:
     """Return the row by which this actor may do this act now.
 
     Raises:
-        ActForbiddenError: nobody in this role may do it, in any status.
-        ActNotAllowedError: somebody in this role may, but not as the ticket stands.
+        ActForbiddenError: the actor's role may never do it, or not on a ticket like this.
+        ActNotAllowedError: somebody in this role may, but not as the ticket stands; or one of its
+            kinds, with a code of its own.
     """
-    refusal = _refusal(name, ticket, actor)
-    if refusal is None:
-        return next(row for row in ACTS if row.name is name and actor.role in row.who)
-    error = ActForbiddenError if refusal.code == ActForbiddenError.code else ActNotAllowedError
-    raise error(refusal.reason, allowed_acts=allowed(ticket, actor))
+    refusal = _refusal(name, case)
+    if refusal is not None:
+        kind, reason = refusal
+        raise kind(reason, allowed_acts=allowed(case))
+    return next(row for row in _rows(name, case.actor) if case.ticket.status in row.sources)
 
 
-def allowed(ticket: Ticket, actor: Actor) -> tuple[ActName, ...]:
+def allowed(case: Case) -> tuple[ActName, ...]:
     """Return the acts that are open to this actor now, in the order of the table."""
-    return tuple(name for name in ActName if _refusal(name, ticket, actor) is None)
+    return tuple(name for name in ActName if _refusal(name, case) is None)
 
 
-def forbidden(ticket: Ticket, actor: Actor) -> tuple[Forbidden, ...]:
+def forbidden(case: Case) -> tuple[Forbidden, ...]:
     """Return the acts that are not open to this actor now, each with its reason."""
-    return tuple(refusal for name in ActName if (refusal := _refusal(name, ticket, actor)))
+    refusals = ((name, _refusal(name, case)) for name in ActName)
+    return tuple(Forbidden(name, refusal[0].code, refusal[1]) for name, refusal in refusals if refusal)
 
 
-def _refusal(name: ActName, ticket: Ticket, actor: Actor) -> Forbidden | None:
-    rows = [row for row in ACTS if row.name is name and actor.role in row.who]
-    if not rows or _foreign(ticket, actor):
-        return Forbidden(name, ActForbiddenError.code, f"the role {actor.role} may never {name}; ask somebody who may")
-    if not any(ticket.status in row.sources for row in rows):
-        return Forbidden(name, ActNotAllowedError.code, f"{name} needs another status than {ticket.status}")
-    if name is ActName.ACKNOWLEDGE and not ticket.running(Clock.ACKNOWLEDGEMENT):
-        return Forbidden(name, ActNotAllowedError.code, "the ticket is acknowledged already; reply instead")
-    return None
+def _rows(name: ActName, actor: Actor) -> list[Act]:
+    return [row for row in ACTS if row.name is name and actor.role in row.who]
+
+
+def _refusal(name: ActName, case: Case) -> Refusal | None:
+    rows = _rows(name, case.actor)
+    if not rows or _foreign(case.ticket, case.actor):
+        return errors.ActForbiddenError, f"the role {case.actor.role} may never {name}; ask somebody who may"
+    row = next((row for row in rows if case.ticket.status in row.sources), None)
+    if row is None:
+        return errors.ActNotAllowedError, f"{name} needs another status than {case.ticket.status}"
+    return next((refusal for condition in row.conditions if (refusal := condition(case))), None)
 
 
 def _foreign(ticket: Ticket, actor: Actor) -> bool:
@@ -176,123 +420,3 @@ def _foreign(ticket: Ticket, actor: Actor) -> bool:
     if actor.role not in CLIENTS:
         return False
     return actor.client_id != ticket.client_id or (actor.role is Role.CONTACT and actor.id != ticket.contact_id)
-
-
-# --------------------------------------------------------------------------------------- the fold
-
-
-def numbered(ticket: Ticket | None, events: Sequence[Event]) -> tuple[Event, ...]:
-    """Return the events of one act as they follow what the ticket has: same version, rising numbers."""
-    number, version = (ticket.last_number, ticket.version) if ticket else (0, 0)
-    return tuple(
-        replace(event, number=number + place, version=version + 1) for place, event in enumerate(events, start=1)
-    )
-
-
-def fold(ticket: Ticket | None, events: Iterable[Event]) -> Ticket:
-    """Apply events in their order; the first event of a ticket has to open it."""
-    folded = reduce(apply, events, ticket)
-    if folded is None:
-        raise ValueError("a ticket begins with the event that opened it")
-    return folded
-
-
-def apply(ticket: Ticket | None, event: Event) -> Ticket:
-    """Return the ticket with one more event: the only way in which a ticket changes."""
-    if ticket is None:
-        if event.kind is not EventKind.TICKET_OPENED:
-            raise ValueError(f"a ticket begins with being opened, not with {event.kind}")
-        changed = _opened(event)
-    else:
-        effect = _EFFECTS.get(event.kind)
-        changed = effect(ticket, event) if effect else ticket
-    return replace(changed, last_event_at=event.at, last_number=event.number, version=event.version)
-
-
-def _opened(event: Event) -> Ticket:
-    data = event.data
-    received_at = read_instant(data["received_at"])
-    return Ticket(
-        id=UUID(data["id"]),
-        client_id=UUID(data["client_id"]),
-        contact_id=UUID(data["contact_id"]),
-        ref=data["ref"],
-        channel=Channel(data["channel"]),
-        category=Category(data["category"]),
-        subject=data["subject"],
-        description=data["description"],
-        details=Details(**data["details"]),
-        outage_statement=data["outage_statement"],
-        asset_id=data["asset_id"],
-        service=data["service"],
-        follow_up_of=_id(data["follow_up_of"]),
-        eligibility_check_id=_id(data["eligibility_check_id"]),
-        requested_priority=Priority(data["requested_priority"]),
-        priority=Priority(data["requested_priority"]),
-        priority_source=PrioritySource.CLIENT,
-        complexity=Complexity.STANDARD,
-        level=1,
-        status=Status.OPEN if data["answered"] else Status.NEW,
-        emergency=False,
-        answered=data["answered"],
-        late_logged=data["late_logged"],
-        policy_version=data["policy_version"],
-        warnings=tuple(data["warnings"]),
-        received_at=received_at,
-        created_at=event.at,
-        last_event_at=event.at,
-        acknowledged_at=received_at if data["answered"] else None,
-    )
-
-
-def _acknowledged(ticket: Ticket, event: Event) -> Ticket:
-    """A person of staff answered: the acknowledgement ends, a new ticket is open."""
-    cycles = tuple(
-        cycle.stopped(event.at, EndReason.DONE) if cycle.clock is Clock.ACKNOWLEDGEMENT else cycle
-        for cycle in ticket.cycles
-    )
-    status = Status.OPEN if ticket.status is Status.NEW else ticket.status
-    return replace(ticket, cycles=cycles, status=status, acknowledged_at=ticket.acknowledged_at or event.at)
-
-
-def _emergency(ticket: Ticket, _event: Event) -> Ticket:
-    return replace(ticket, emergency=True)
-
-
-def _started(ticket: Ticket, event: Event) -> Ticket:
-    cycle = clocks.from_json(event.data)
-    if cycle.clock is Clock.ACKNOWLEDGEMENT and ticket.answered and cycle.number == 1:
-        cycle = cycle.stopped(ticket.received_at, EndReason.DONE)
-    return replace(ticket, cycles=(*ticket.cycles, cycle))
-
-
-def _warned(ticket: Ticket, event: Event) -> Ticket:
-    return _with_cycle(ticket, event, warned=event.data["percent"])
-
-
-def _broken(ticket: Ticket, event: Event) -> Ticket:
-    return _with_cycle(ticket, event, detected_at=event.at)
-
-
-def _with_cycle(ticket: Ticket, event: Event, **changes: object) -> Ticket:
-    """Return the ticket with the cycle that the event names changed."""
-    named = (event.data["clock"], event.data["cycle"])
-    cycles = tuple(
-        replace(cycle, **changes) if (cycle.clock, cycle.number) == named else cycle  # type: ignore[arg-type]  # each caller names one field
-        for cycle in ticket.cycles
-    )
-    return replace(ticket, cycles=cycles)
-
-
-def _id(value: str | None) -> UUID | None:
-    return None if value is None else UUID(value)
-
-
-_EFFECTS: Final = {
-    EventKind.TICKET_ACKNOWLEDGED: _acknowledged,
-    EventKind.MESSAGE_SENT: _acknowledged,
-    EventKind.TICKET_EMERGENCY: _emergency,
-    EventKind.CLOCK_STARTED: _started,
-    EventKind.CLOCK_WARNED: _warned,
-    EventKind.CLOCK_BROKEN: _broken,
-}

@@ -11,7 +11,7 @@ from app.db import tickets
 from app.db.policies import Book
 from app.db.pool import Pool, Transaction
 from app.db.statements import ConstraintError
-from app.domain import passing, ticket
+from app.domain import fold, passing
 from app.domain.ticket import Ticket
 
 log: Final = structlog.get_logger()
@@ -63,8 +63,8 @@ async def _pass(connection: Transaction, book: Book, found: Ticket, now: datetim
     """Let time pass for one ticket: its events are written only where its version still is the one found."""
     try:
         terms = await book.of(found.policy_version, found.calendar_revision)
-        happened = ticket.numbered(found, passing.due(found, terms, now))
-        changed = ticket.fold(found, happened)
+        happened = fold.numbered(found, passing.swept(found, terms, now))
+        changed = fold.fold(found, happened)
         story = tickets.story(changed, happened, passing.next_at(changed, terms))
     except Exception:
         log.exception("time can't pass for a ticket", ticket=str(found.id))

@@ -101,13 +101,24 @@ class Desk:
             "details": {"since": "this morning", "where": "contact page", "impact": "no inquiries arrive"},
         } | fields
 
+    async def act(self, who: str, ticket: Any, name: str, expected: int = 200, **body: Any) -> Any:
+        """Do an act, and return the answer."""
+        response = await self.call(who, "POST", f"/v1/tickets/{ticket['id']}/{name}", body or None)
+        assert response.status_code == expected, response.text
+        return response.json()
+
+    async def say(self, who: str, ticket: Any, text: str = "A word.", **more: Any) -> Any:
+        response = await self.call(who, "POST", f"/v1/tickets/{ticket['id']}/messages", {"text": text} | more)
+        assert response.status_code == 201, response.text
+        return response.json()
+
     async def events(self, ticket: Any, kind: str | None = None) -> list[Any]:
         page = await self.get("agent", f"/v1/tickets/{ticket['id']}/events?limit=200")
         return [event for event in page["items"] if kind is None or event["kind"] == kind]
 
     async def clock(self, ticket: Any, name: str = "acknowledgement", who: str = "agent") -> Any:
         found = await self.get(who, f"/v1/tickets/{ticket['id']}/clocks")
-        return next(clock for clock in found["clocks"] if clock["clock"] == name)
+        return [clock for clock in found["clocks"] if clock["clock"] == name][-1]
 
     # ------------------------------------------------------------------------- the directory
 
@@ -227,6 +238,7 @@ async def desk(app: tuple[FastAPI, httpx.AsyncClient], published: Pool, owner_ur
         ("lead", Role.LEAD, 3),
         ("agent", Role.AGENT, 1),
         ("agent2", Role.AGENT, 2),
+        ("agent3", Role.AGENT, 3),
     ):
         await found.staff(name, role, level)
     await found.key("automation", Role.AUTOMATION)

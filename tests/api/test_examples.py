@@ -16,7 +16,7 @@ import yaml
 from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.api import system, tickets
+from app.api import acting, system, tickets
 from app.api.errors import TITLES
 from app.db import statements
 from app.db import tickets as stored_tickets
@@ -70,12 +70,16 @@ class Recorder:
             for method, operation in methods.items()
         }
 
-    async def __call__(self, operation_id: str, who: str | None, query: str = "", body: Any = None, **ids: str) -> Any:
+    async def __call__(
+        self, operation_id: str, who: str | None, query: str = "", body: Any = None, *, if_match: str = "", **ids: str
+    ) -> Any:
         template, method = self.operations[operation_id]
         path = template.format(**ids) + (f"?{query}" if query else "")
-        response = await self.desk.call(who, method.upper(), path, body)
+        headers = {"if-match": if_match} if if_match else {}
+        response = await self.desk.call(who, method.upper(), path, body, headers=headers)
         assert response.status_code < 300, response.text
-        entry: dict[str, Any] = {"parameters": ids | dict(parse_qsl(query)), "status": response.status_code}
+        parameters = ids | dict(parse_qsl(query)) | headers
+        entry: dict[str, Any] = {"parameters": parameters, "status": response.status_code}
         if body is not None:
             entry["body"] = body
         entry["response"] = response.json() if response.content else None
@@ -95,6 +99,7 @@ async def every_operation(call: Recorder, desk: Desk) -> None:
     await call("list_ticket_events", "standard", "limit=3", ticket_id=ticket["id"])
     await call("list_messages", "standard", ticket_id=ticket["id"])
     await call("list_tickets", "agent", "status=new,open&limit=5")
+    await the_acts(call, desk)
     check = {
         "client_id": str(standard.client_id), "channel": "phone", "category": "incident",
         "requested_priority": "normal", "as_of": "2026-01-10T12:00:00+08:00",
@@ -132,6 +137,46 @@ async def every_operation(call: Recorder, desk: Desk) -> None:
     await call("set_test_clock", "admin", body={"now": "2026-01-05T04:30:00Z"})
     await call("sweep", "admin")
     await call("clear_test_clock", "admin")
+
+
+async def the_acts(call: Recorder, desk: Desk) -> None:
+    ticket = await desk.open(subject="The checkout takes a minute")
+    own = {"ticket_id": ticket["id"]}
+    agents = (await desk.get("lead", "/v1/agents"))["items"]
+    specialist = next(agent["id"] for agent in agents if agent["name"] == "agent3")
+    why = {"priority": "high", "reason": "Orders are lost, but not all of them."}
+    await call("prioritize", "agent", body=why, **own)
+    await call("classify", "agent", body={"complexity": "complex", "reason": "It needs the payment provider."}, **own)
+    await call("assign", "agent", body={"assignee_id": specialist}, **own)
+    soon = {"expected_at": "2026-01-08T17:00:00+08:00", "text": "The provider answers by Thursday."}
+    await call("expect_resolution", "agent2", body=soon, **own)
+    await call("request_details", "agent2", body={"text": "Which browser do your customers use?"}, **own)
+    await call("resume", "agent2", **own)
+    await call("request_escalation", "standard", body={"text": "Our campaign starts tomorrow."}, **own)
+    granted = {"decision": "granted", "text": "Our senior staff take over today."}
+    await call("decide_escalation", "lead", body=granted, **own)
+    await call("deescalate", "lead", body={"reason": "The provider has found the cause."}, **own)
+    await call("escalate", "lead", body={"reason": "The cause was another one."}, **own)
+    await call("preview_escalation_rules", "agent", **own)
+    version = (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["version"]
+    details = {"since": "Monday morning", "where": "the checkout", "impact": "every second order is given up"}
+    await call("amend_ticket", "standard", body={"details": details}, if_match=f'"{version}"', **own)
+    solved = {"resolution": "fixed", "text": "The provider has mended their side; orders take two seconds again."}
+    await call("resolve", "agent3", body=solved, **own)
+    await call("put_feedback", "standard", body={"rating": 5, "comment": "Quick in the end."}, **own)
+    await call("get_feedback", "agent", **own)
+    await call("reopen", "standard", body={"reason": "It is slow again this morning."}, **own)
+    await call("withdraw", "standard", body={"reason": "It was our own network, sorry."}, **own)
+    other = {"ticket_id": (await desk.open(subject="A shop in three languages"))["id"]}
+    verdict = {
+        "exclusion": "feature_additions",
+        "text": "A second language is a new feature, which support does not include.",
+        "alternative": "We gladly make you an offer for it.",
+    }
+    await call("mark_out_of_scope", "agent", body=verdict, **other)
+    await call("dispute", "standard", body={"text": "The languages are in our contract, see page 4."}, **other)
+    await desk.act("agent", {"id": other["ticket_id"]}, "resolve", resolution="answered", text="You are right.")
+    await call("close", "standard", body={"reason": "Thank you."}, **other)
 
 
 async def the_directory(call: Recorder) -> None:
@@ -228,7 +273,9 @@ async def every_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     fresh = {"headers": {"Idempotency-Key": "busy"}}
     await raising(lost, stored_tickets, "add", "standard", "POST", "/v1/tickets", desk.request(), **fresh)
     await raising(statements.DatabaseUnavailableError(), stored_tickets, "get", "agent", "GET", path)
-    await raising(ZeroDivisionError(), tickets, "seen", "agent", "GET", path)
+    await raising(ZeroDivisionError(), acting, "seen", "agent", "GET", path)
+
+    await acts_that_fail(desk, fail)
 
     async def never_first(*_: Any) -> bool:
         return False
@@ -237,6 +284,28 @@ async def every_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         patched.setattr(stored_tickets, "save", never_first)
         await fail("agent", "POST", f"{path}/messages", {"text": "Hello"})
     return kept
+
+
+async def acts_that_fail(desk: Desk, fail: Any) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    await fail("standard", "PATCH", path, {"outage_statement": "All is down."})
+    await fail("agent", "POST", f"{path}/classify", {"complexity": "standard", "reason": "It is."})
+    for _ in range(2):
+        await desk.act("lead", ticket, "escalate", reason="It is hard.")
+    await fail("lead", "POST", f"{path}/escalate", {"reason": "It is very hard."})
+    agents = (await desk.get("lead", "/v1/agents"))["items"]
+    junior = next(agent["id"] for agent in agents if agent["name"] == "agent")
+    await fail("lead", "POST", f"{path}/assign", {"assignee_id": junior})
+    verdict = {"exclusion": "upgrades", "text": "It is an upgrade.", "alternative": "An offer."}
+    await desk.act("lead", ticket, "mark-out-of-scope", **verdict)
+    await desk.act("standard", ticket, "dispute", text="It is not.")
+    await desk.act("lead", ticket, "mark-out-of-scope", **verdict)
+    await fail("standard", "POST", f"{path}/dispute", {"text": "It still is not."})
+    other = await desk.open()
+    await desk.act("agent", other, "resolve", resolution="fixed", text="Done.")
+    await desk.at("2026-01-12 10:00:00")
+    await fail("standard", "POST", f"/v1/tickets/{other['id']}/messages", {"text": "It is back."})
 
 
 async def test_every_error_code_has_its_example(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from app.db import ids
+from app.db import ids, staff
 from app.domain.events import Role
-from tests.api.conftest import LONG_AGO, Desk, kl
+from app.main import create_app
+from app.settings import Settings
+from tests.api.conftest import LONG_AGO, Desk, kl, running
 
 JSON = {"Content-Type": "application/json"}
 MALFORMED = {
@@ -213,3 +216,67 @@ async def test_a_key_that_is_none_is_not_called_missing(desk: Desk) -> None:
     wrong = await desk.call(None, "GET", "/v1/tickets", headers={"Authorization": "Bearer x"})
     assert without.json()["detail"].startswith("No API key came")
     assert wrong.json()["detail"].startswith("This is no API key")
+
+
+async def test_a_refusal_is_never_larger_than_what_was_refused(desk: Desk) -> None:
+    name, wrong = "~" * 64, "[" + ",".join(["1e19"] * 40_000) + "]"
+    for _ in range(18):
+        wrong = f'{{"{name}":{wrong}}}'
+    response = await desk.call(None, "POST", "/v1/tickets", content=wrong.encode(), headers=JSON)
+    assert (response.status_code, len(response.json()["errors"])) == (422, 100)
+    assert len(response.content) < len(wrong)
+    unknown = json.dumps({f"f{number}": 1 for number in range(2_000)}).encode()
+    fields = await desk.call("standard", "POST", "/v1/eligibility-checks", content=unknown, headers=JSON)
+    query = await desk.call(None, "GET", "/livez?" + "&".join(f"q{number}" for number in range(2_000)))
+    assert [len(response.json()["errors"]) for response in (fields, query)] == [100, 100]
+
+
+async def test_an_address_with_control_characters_or_without_end_is_not_found(desk: Desk) -> None:
+    key = {"Idempotency-Key": "k1"}
+    for path in ("/v1/tickets/%00/messages", "/livez%0a", "/v1/tickets/%0c", "/v1/tickets/" + "-" * 2_000):
+        response = await desk.call("standard", "POST", path, {"text": "x"}, headers=key)
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+async def test_an_id_is_taken_only_as_it_is_written(desk: Desk) -> None:
+    ticket = await desk.open()
+    own = str(ticket["id"])
+    arabic = own.translate({ord(digit): chr(0x0660 + int(digit)) for digit in "0123456789"})
+    for name in (
+        own.replace("-", ""),
+        "{" + own + "}",
+        "urn:uuid:" + own,
+        own[:8] + "--" + own[9:],
+        arabic,
+        "\u2003" + own[1:],
+    ):
+        for part in ("", "/events?limit=1"):
+            response = await desk.call("standard", "GET", f"/v1/tickets/{quote(name)}{part}")
+            assert response.status_code == 404, name
+    assert (await desk.get("standard", f"/v1/tickets/{own.upper()}"))["id"] == own
+
+
+async def test_a_client_reads_their_own_questions_and_refused_tickets_not_what_staff_asked(desk: Desk) -> None:
+    party = desk.parties["standard"]
+    whose = {"client_id": str(party.client_id), "contact_id": str(party.contact_id)}
+    words = {"channel": "phone", "category": "incident", "description": "staff words about the caller"}
+    asked = (await desk.call("agent", "POST", "/v1/eligibility-checks", whose | words)).json()
+    refused = await desk.call("agent", "POST", "/v1/tickets", desk.request(**whose, channel="phone"))
+    own = (
+        await desk.call("standard", "POST", "/v1/eligibility-checks", {"channel": "portal", "category": "question"})
+    ).json()
+    seen = {item["id"] for item in (await desk.get("standard", "/v1/eligibility-checks"))["items"]}
+    assert seen == {own["id"], refused.json()["decision"]["id"]}
+    assert (await desk.call("standard", "GET", f"/v1/eligibility-checks/{asked['id']}")).status_code == 404
+
+
+async def test_a_fault_of_ours_can_be_read_by_the_portals_browser(
+    app_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = "https://portal.example"
+    async with running(create_app(Settings(database_url=app_url, cors_origins=origin))) as http:
+        monkeypatch.setattr(staff, "credential", None)
+        headers = {"Origin": origin, "Authorization": "Bearer ke_" + "0" * 16 + "_" + "0" * 64}
+        response = await http.get("/v1/tickets", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+    assert response.headers["Access-Control-Allow-Origin"] == origin

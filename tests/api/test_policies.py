@@ -26,6 +26,7 @@ async def test_the_policy_in_force_says_its_hours_promises_and_open_questions(de
     assert promises == {
         ("acknowledgement", None): (7200, "business_hours"),
         ("resolution", None): (86400, "business_days"),
+        ("update", None): (32400, "business_hours"),
         ("resolution", "critical"): (86400, "calendar"),
     }
     assert (found["email_address"], found["booking_url"]) == (None, None)

@@ -1,16 +1,16 @@
 """How a ticket comes in: the instant it counts as received, and the promises it is given."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.domain import clocks, passing, ticket
+from app.domain import emergency, fold, passing
 from app.domain.eligibility import Decision, Finding, Request
 from app.domain.errors import FieldError, InvalidDocumentError
 from app.domain.events import STAFF, Actor, Event, EventKind, Json, Role, rfc3339
 from app.domain.policy import Channel, Clock, Limits, Severity, Terms
-from app.domain.ticket import Details
+from app.domain.telling import Telling
+from app.domain.ticket import Case, Details
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,15 @@ def open_ticket(opening: Opening, decision: Decision, terms: Terms, *, actor: Ac
 
     An answered call is acknowledged at the instant it was received (clause response.initial).
     """
-    events = [_opened(opening, decision, terms, actor, now), *_clocks(opening, terms, actor, now)]
-    opened = ticket.fold(None, ticket.numbered(None, events))
-    return [*events, *passing.due(opened, terms, now)]
+    opened = _opened(opening, decision, terms, actor, now)
+    ticket = fold.fold(None, fold.numbered(None, [opened]))
+    telling = Telling(Case(ticket, terms, actor, now, (opened,)))
+    for clock in (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION):
+        telling.start(clock, opening.received_at)
+    if opening.answered:
+        telling.keep(Clock.ACKNOWLEDGEMENT, opening.received_at)
+    emergency.begin_if_received_closed(telling)
+    return passing.settled(telling)
 
 
 def _opened(opening: Opening, decision: Decision, terms: Terms, actor: Actor, now: datetime) -> Event:
@@ -117,17 +123,3 @@ def _warning(finding: Finding) -> dict[str, Json]:
 
 def _id(value: UUID | None) -> str | None:
     return None if value is None else str(value)
-
-
-def _clocks(opening: Opening, terms: Terms, actor: Actor, now: datetime) -> Iterator[Event]:
-    for clock in (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION):
-        target = terms.policy.target(clock, opening.request.priority)
-        cycle = clocks.started(target, 1, opening.received_at, terms)
-        yield Event(EventKind.CLOCK_STARTED, now, actor, clocks.promise(cycle))
-        if clock is Clock.ACKNOWLEDGEMENT and opening.answered:
-            yield clock_met(clock, 1, opening.received_at, actor, now)
-
-
-def clock_met(clock: Clock, number: int, met_at: datetime, actor: Actor, now: datetime) -> Event:
-    """Return the event that tells of a promise kept."""
-    return Event(EventKind.CLOCK_MET, now, actor, {"clock": clock, "cycle": number, "met_at": rfc3339(met_at)})

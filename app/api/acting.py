@@ -1,0 +1,144 @@
+"""What every act on a ticket shares over HTTP: find it, decide, store, answer; again if somebody was faster."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, TypeAlias
+from uuid import UUID
+
+from fastapi import Depends, Header, Query
+from starlette.responses import Response
+
+from app.api import errors
+from app.api.deps import Caller, Held, Now, Runtime, Writer
+from app.api.errors import Problem
+from app.api.idempotency import Once, OnceOnly
+from app.api.shapes import Instant, Told, answer, etag, matches
+from app.api.ticket_shapes import ticket_shape
+from app.db import events, tickets
+from app.db.events import Selection
+from app.db.tickets import Scope
+from app.domain import fold, passing
+from app.domain.errors import ActError
+from app.domain.events import Event
+from app.domain.policy import Terms
+from app.domain.ticket import Case, Ticket
+
+TRIES: Final = 3
+REF: Final = re.compile(r"KE-\d{4}-\d{6,12}", re.ASCII)
+ID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+WHOLE_STORY: Final = 1_000_000
+
+IfMatch: TypeAlias = Annotated[
+    str | None, Header(max_length=64, description="The ETag you decided by; 412 where the ticket has moved on.")
+]
+AsOf: TypeAlias = Annotated[
+    Instant | None,
+    Query(description="Show it as it was then, or as it will be if time passes and nobody acts; now if left out."),
+]
+Decide: TypeAlias = Callable[[Case], list[Event]]
+Show: TypeAlias = Callable[[Ticket, Terms, tuple[Event, ...]], tuple[int, Told]]
+
+
+async def find(held: Runtime, ticket_id: str, scope: Scope) -> Ticket | None:
+    """Find a ticket by its id or ref, among those in scope."""
+    ref = ticket_id.upper()
+    if REF.fullmatch(ref):
+        return await tickets.get(held.pool, None, ref, scope)
+    if ID.fullmatch(ticket_id):
+        return await tickets.get(held.pool, UUID(ticket_id), None, scope)
+    return None
+
+
+async def seen(held: Runtime, caller: Caller, ticket_id: str) -> tuple[Ticket, Terms]:
+    """Find a ticket among those that the caller may know of, with the terms it was opened under.
+
+    Raises:
+        Problem: 404, the same for what isn't there and for what is somebody else's.
+    """
+    found = await find(held, ticket_id, caller.scope)
+    if found is None:
+        raise errors.not_found()
+    return found, await held.book.of(found.policy_version, found.calendar_revision)
+
+
+async def seen_at(
+    held: Runtime, caller: Caller, ticket_id: str, as_of: datetime | None, now: datetime
+) -> tuple[Ticket, Terms]:
+    """Find a ticket as it was at an instant: the fold of what had happened by then.
+
+    Raises:
+        Problem: 404, also where it wasn't there yet.
+    """
+    found, terms = await seen(held, caller, ticket_id)
+    if as_of is None or as_of >= found.last_event_at:
+        return passing.known_by(found, terms, as_of or now), terms
+    story = await events.of_ticket(held.pool, found.id, 0, Selection(until=as_of), WHOLE_STORY)
+    if not story:
+        raise errors.not_found()
+    return passing.known_by(fold.fold(None, story), terms, as_of), terms
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Somebody about to act on a ticket."""
+
+    held: Runtime
+    caller: Caller
+    now: datetime
+    once: Once
+    ticket_id: str
+    if_match: str | None
+
+    async def case(self) -> Case:
+        """Return the ticket as it stands for the caller now."""
+        found, terms = await seen(self.held, self.caller, self.ticket_id)
+        return passing.case_of(found, terms, actor=self.caller.actor, now=self.now)
+
+    async def do(self, decide: Decide, show: Show | None = None) -> Response:
+        """Fetch, decide, store; and read again where somebody else was faster.
+
+        Raises:
+            Problem: 409 after three lost races, 412 where If-Match names another version.
+            ActError: the act isn't open to the caller.
+        """
+        for _ in range(TRIES):
+            found, terms = await seen(self.held, self.caller, self.ticket_id)
+            try:
+                happened = self._decided(found, terms, decide)
+            except (Problem, ActError):
+                # What forbids it now may be what a twin of this request has just done.
+                await self.once.replay()
+                raise
+            changed = fold.fold(found, happened)
+            status, shape = (show or self._ticket)(changed, terms, happened)
+            headers = {"ETag": etag(changed.version)}
+            body = shape.model_dump_json().encode()
+            kept = self.once.answer(status, headers | {"Content-Type": "application/json"}, body)
+            story = tickets.story(changed, happened, passing.next_at(changed, terms))
+            if await self.once.write(lambda: tickets.save(self.held.pool, changed, story, kept)):  # noqa: B023  # called at once
+                return answer(shape, status=status, headers=headers)
+            await self.once.replay()
+        raise Problem("concurrent_update", "Others are changing this ticket right now; read it and try again.")
+
+    def _decided(self, found: Ticket, terms: Terms, decide: Decide) -> tuple[Event, ...]:
+        if not matches(self.if_match, found.version):
+            raise Problem(
+                "precondition_failed",
+                "The ticket has moved on since the version you named; read it again, then decide again.",
+            )
+        return fold.numbered(found, decide(passing.case_of(found, terms, actor=self.caller.actor, now=self.now)))
+
+    def _ticket(self, changed: Ticket, terms: Terms, _happened: tuple[Event, ...]) -> tuple[int, Told]:
+        return 200, ticket_shape(changed, terms, self.caller.actor, max(self.now, changed.last_event_at))
+
+
+async def acting(
+    ticket_id: str, held: Held, caller: Writer, now: Now, once: OnceOnly, if_match: IfMatch = None
+) -> Acting:
+    """Read who is about to act, on what, and when."""
+    return Acting(held, caller, now, once, ticket_id, if_match)
+
+
+ActingOn: TypeAlias = Annotated[Acting, Depends(acting)]

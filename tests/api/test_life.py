@@ -1,0 +1,329 @@
+"""Whole stories over HTTP: a ticket's life, escalation by rule and by people, waiting, endings, and what was then."""
+
+from typing import Any
+
+import pytest
+
+from app.db import events as stored_events
+from app.db import tickets
+from app.domain import fold
+from tests.api.conftest import Desk, z
+
+WHY = {"reason": "Because."}
+OUTAGE = {"requested_priority": "critical", "outage_statement": "The whole shop is down."}
+
+
+async def check_fold(desk: Desk, ticket: Any) -> None:
+    """The stored row and its cycles are the fold of the events."""
+    stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
+    assert stored is not None
+    told = await stored_events.of_ticket(desk.pool, stored.id, 0, stored_events.Selection(), 10_000)
+    assert fold.fold(None, told) == stored
+
+
+async def test_one_ticket_lives_through_everything(desk: Desk) -> None:
+    async def act(who: str, name: str, **body: Any) -> Any:
+        found = await desk.act(who, ticket, name, **body)
+        await check_fold(desk, ticket)
+        return found
+
+    ticket = await desk.open()
+    await desk.at("2026-01-05 10:30:00")
+    assert (await act("agent", "acknowledge", text="We look into it."))["status"] == "open"
+    assert (await act("agent", "prioritize", priority="high", **WHY))["priority_source"] == "staff"
+    complex_ = await act("agent", "classify", complexity="complex", **WHY)
+    assert (complex_["complexity"], complex_["level"]) == ("complex", 2)
+    await desk.at("2026-01-05 15:00:00")
+    await desk.say("agent2", ticket, "It is the payment provider.")
+    dated = await act("agent2", "expect-resolution", expected_at="2026-01-07T02:00:00Z", text="By Wednesday.")
+    assert dated["expected_resolution_at"] == "2026-01-07T02:00:00Z"
+    await act("agent2", "expect-resolution", expected_at="2026-01-08T02:00:00Z", text="By Thursday.")
+    assert (await act("lead", "assign", assignee_id=await agent_id(desk, "agent2")))["assignee_id"]
+    top = await act("agent2", "escalate", **WHY)
+    assert (top["level"], top["assignee_id"]) == (3, None)
+    asked = await act("agent3", "request-details", text="Since which order?")
+    assert (asked["status"], asked["waiting_since"]) == ("waiting_on_client", z("2026-01-05 15:00:00"))
+    await desk.at("2026-01-06 09:00:00")
+    await desk.say("standard", ticket, "Since number 4711.")
+    await check_fold(desk, ticket)
+    solved = await act("agent3", "resolve", resolution="fixed", text="It works again.")
+    assert (solved["status"], solved["reopens_until"]) == ("resolved", z("2026-01-13 09:00:00"))
+    await desk.at("2026-01-07 11:00:00")
+    again = await act("standard", "reopen", reason="It is back.")
+    assert (again["status"], again["level"], again["complexity"]) == ("open", 3, "complex")
+    await act("agent3", "acknowledge")
+    await act("agent3", "resolve", resolution="workaround", text="Please use the other form.")
+    assert (await act("standard", "close", reason="Thank you."))["status"] == "closed"
+
+    states = [(c["clock"], c["cycle"], c["state"]) for c in (await clocks(desk, ticket))]
+    assert states == [
+        ("acknowledgement", 1, "met"), ("resolution", 1, "superseded"), ("update", 1, "met"),
+        ("expected_resolution", 1, "superseded"), ("expected_resolution", 2, "met"), ("update", 2, "met"),
+        ("update", 3, "met"), ("update", 4, "met"), ("update", 5, "met"), ("acknowledgement", 2, "met"),
+        ("update", 6, "met"),
+    ]  # fmt: skip
+    kinds = [event["kind"] for event in await desk.events(ticket) if event["kind"].startswith("ticket.")]
+    assert kinds == [
+        "ticket.opened", "ticket.acknowledged", "ticket.prioritized", "ticket.classified", "ticket.escalated",
+        "ticket.expected_resolution_set", "ticket.expected_resolution_set", "ticket.assigned", "ticket.escalated",
+        "ticket.assigned", "ticket.details_requested", "ticket.resumed", "ticket.resolved", "ticket.reopened",
+        "ticket.acknowledged", "ticket.resolved", "ticket.closed",
+    ]  # fmt: skip
+
+
+async def agent_id(desk: Desk, name: str) -> str:
+    found = (await desk.get("lead", "/v1/agents"))["items"]
+    return str(next(agent["id"] for agent in found if agent["name"] == name))
+
+
+async def clocks(desk: Desk, ticket: Any, query: str = "") -> Any:
+    return (await desk.get("agent", f"/v1/tickets/{ticket['id']}/clocks{query}"))["clocks"]
+
+
+async def test_the_past_is_shown_as_it_was_and_never_changes(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    before = [await desk.get("standard", f"{path}{part}") for part in ("", "/clocks")]
+    await desk.at("2026-01-05 11:00:00")
+    await desk.act("agent", ticket, "classify", complexity="complex", **WHY)
+    await desk.at("2026-01-05 13:00:00")
+    await desk.act("agent", ticket, "request-details", text="Which page?")
+    query = "?as_of=2026-01-05T10:00:00%2B08:00"
+    later = [await desk.get("standard", f"{path}{part}{query}") for part in ("", "/clocks")]
+    assert later == before
+    kinds = [e["kind"] for e in (await desk.get("agent", f"{path}/events{query}"))["items"]]
+    assert kinds == ["ticket.opened", "clock.started", "clock.started"]
+    early = await desk.call("standard", "GET", f"{path}?as_of=2026-01-05T09:59:59%2B08:00")
+    assert early.status_code == 404
+
+
+async def test_the_future_is_today_with_time_passing_and_nobody_acting(desk: Desk) -> None:
+    ticket = await desk.open(**OUTAGE)
+    path = f"/v1/tickets/{ticket['id']}"
+    future = await desk.get("standard", f"{path}?as_of=2026-01-07T00:00:00%2B08:00")
+    assert [clock["state"] for clock in future["clocks"]] == ["breached", "overdue"]
+    assert (future["emergency"], future["status"]) == (True, "new")
+    assert len(await desk.events(ticket)) == 3
+
+
+async def raises(desk: Desk, ticket: Any) -> Any:
+    """By which rule the ticket was raised, to which level, and who was told."""
+    found = await desk.events(ticket, "ticket.escalated")
+    return [(event["data"]["rule"], event["data"]["level"], event["audience"]) for event in found]
+
+
+async def test_rules_escalate_once_each_and_a_deescalation_holds(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.at("2026-01-05 12:00:01")
+    await desk.sweep()
+    await desk.at("2026-01-06 10:00:01")
+    await desk.sweep()
+    raised = [
+        (e["data"]["rule"], e["data"]["level"], e["audience"]) for e in await desk.events(ticket, "ticket.escalated")
+    ]
+    assert raised == [("ack-breached", 2, ["client", "level-2", "lead"])]
+    assert [e["data"]["rule"] for e in await desk.events(ticket, "rule.satisfied")] == ["resolution-overdue"]
+    down = await desk.act("lead", ticket, "deescalate", **WHY)
+    assert down["level"] == 1
+    await desk.at("2026-01-07 09:59:59")
+    await desk.sweep()
+    assert (await desk.get("agent", f"/v1/tickets/{ticket['id']}"))["level"] == 1
+    await desk.at("2026-01-07 10:00:00")
+    await desk.sweep()
+    await desk.sweep()
+    raised = [
+        (e["data"]["rule"], e["data"]["level"], e["audience"]) for e in await desk.events(ticket, "ticket.escalated")
+    ]
+    assert raised[1:] == [("resolution-overdue-1d", 3, ["client", "level-3", "management"])]
+
+
+async def test_a_missed_update_tells_management(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "acknowledge")
+    await desk.act("agent", ticket, "classify", complexity="complex", **WHY)
+    await desk.at("2026-01-06 10:00:01")
+    await desk.sweep()
+    raised = [(e["data"]["rule"], e["data"]["level"]) for e in await desk.events(ticket, "ticket.escalated")]
+    assert raised == [("complex-to-2", 2), ("update-missed", 3)]
+
+
+async def test_a_rule_waits_for_the_client_too(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.at("2026-01-06 10:00:01")
+    await desk.act("agent", ticket, "request-details", text="Which page?")
+    await desk.at("2026-01-08 10:00:00")
+    await desk.sweep()
+    path = f"/v1/tickets/{ticket['id']}/escalation-rules"
+    rules = {rule["rule"]: rule for rule in (await desk.get("agent", path))["rules"]}
+    assert (rules["resolution-overdue-1d"]["fires"], rules["resolution-overdue-1d"]["at"]) == (
+        False,
+        z("2026-01-07 10:00:00"),
+    )
+    assert "waits" in rules["resolution-overdue-1d"]["why"]
+    resumed = await desk.act("agent", ticket, "resume")
+    assert resumed["level"] == 3
+
+
+async def test_levels_are_for_people_of_the_level(desk: Desk) -> None:
+    ticket = await desk.open()
+    assert (await desk.act("agent", ticket, "escalate", **WHY))["level"] == 2
+    assert (await desk.act("agent", ticket, "escalate", 403, **WHY))["code"] == "act_forbidden"
+    assert (await desk.act("agent2", ticket, "escalate", **WHY))["level"] == 3
+    assert (await desk.act("agent3", ticket, "deescalate", 409, **WHY))["code"] == "act_not_allowed"
+    assert (await desk.act("lead", ticket, "deescalate", **WHY))["level"] == 2
+    other = await desk.open(**OUTAGE)
+    assert (await desk.act("agent", other, "escalate", to_level=3, **WHY))["level"] == 3
+    plain = await desk.open()
+    assert (await desk.act("agent", plain, "escalate", 409, to_level=3, **WHY))["code"] == "act_not_allowed"
+
+
+async def test_a_client_asks_for_escalation_and_a_lead_decides(desk: Desk) -> None:
+    ticket = await desk.open()
+    asked = await desk.act("standard", ticket, "request-escalation", text="It is urgent.")
+    assert asked["escalation_requested_at"] == z("2026-01-05 10:00:00")
+    assert (await desk.act("standard", ticket, "request-escalation", 409))["code"] == "act_not_allowed"
+    declined = await desk.act("lead", ticket, "decide-escalation", decision="declined", text="We are on it.")
+    assert (declined["level"], declined["status"], declined["escalation_requested_at"]) == (1, "open", None)
+    assert (await desk.clock(ticket))["state"] == "met"
+    await desk.act("standard", ticket, "request-escalation")
+    granted = await desk.act("lead", ticket, "decide-escalation", decision="granted", text="All right.")
+    assert granted["level"] == 2
+    texts = [m["text"] for m in (await desk.get("standard", f"/v1/tickets/{ticket['id']}/messages"))["items"]]
+    assert texts == ["We are on it.", "All right."]
+
+
+async def test_out_of_scope_is_disputed_once_and_then_a_leads_word(desk: Desk) -> None:
+    ticket = await desk.open()
+    verdict = {"exclusion": "third_party_modifications", "text": "Somebody changed it.", "alternative": "An offer."}
+    bare = await desk.act("agent", ticket, "mark-out-of-scope", 422, **verdict)
+    assert bare["errors"][0]["pointer"] == "/evidence"
+    out = await desk.act("agent", ticket, "mark-out-of-scope", evidence="commit 4711", **verdict)
+    assert (out["status"], out["resolution"]) == ("resolved", "out_of_scope")
+    states = {c["clock"]: (c["state"], c["end_reason"]) for c in await clocks(desk, ticket)}
+    assert states == {"acknowledgement": ("met", "done"), "resolution": ("cancelled", "out_of_scope")}
+    assert (await desk.act("standard", ticket, "reopen", 409, **WHY))["code"] == "act_not_allowed"
+    await desk.say("standard", ticket, "It was you.")
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["status"] == "resolved"
+    assert (await desk.act("standard", ticket, "dispute", text="It was you."))["status"] == "open"
+    refused = await desk.act("agent", ticket, "mark-out-of-scope", 403, evidence="commit 4711", **verdict)
+    assert refused["code"] == "act_forbidden"
+    await desk.act("lead", ticket, "mark-out-of-scope", evidence="commit 4711", **verdict)
+    assert (await desk.act("standard", ticket, "dispute", 409, text="No."))["code"] == "already_disputed"
+
+
+async def test_a_reopening_is_judged_by_plan_and_coverage_and_the_refusal_is_kept(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "resolve", resolution="fixed", text="Done.")
+    party = desk.parties["standard"]
+    facts = {
+        "client_id": str(party.client_id),
+        "agreement_id": str(party.agreement_id),
+        "tier": "standard",
+        "starts_on": "2025-01-01",
+    }
+    found = (await desk.get("lead", "/v1/subscriptions"))["items"]
+    name = next(plan["external_id"] for plan in found if plan["client_id"] == str(party.client_id))
+    await desk.call("lead", "PUT", f"/v1/subscriptions/by-external-id/{name}", facts | {"ends_on": "2026-01-05"})
+    await desk.at("2026-01-06 10:00:00")
+    refused = await desk.act("standard", ticket, "reopen", 403, reason="It is back.")
+    assert (refused["code"], refused["decision"]["findings"][0]["code"]) == ("not_eligible", "care_plan_inactive")
+    kept = await desk.get("agent", f"/v1/eligibility-checks/{refused['decision']['id']}")
+    assert kept["request"] == {"reopen": ticket["id"], "ref": ticket["ref"], "reason": "It is back."}
+    said = await desk.say("standard", ticket, "It is back.")
+    assert said["text"] == "It is back."
+    rated = await desk.call("standard", "PUT", f"/v1/tickets/{ticket['id']}/feedback", {"rating": 2})
+    assert rated.status_code == 200
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["status"] == "resolved"
+
+
+@pytest.mark.parametrize(("wall", "status"), [("2026-01-12 09:59:59", 201), ("2026-01-12 10:00:00", 409)])
+async def test_a_clients_word_takes_a_resolved_ticket_up_again_within_its_window(
+    desk: Desk, wall: str, status: int
+) -> None:
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "resolve", resolution="fixed", text="Done.")
+    await desk.at(wall)
+    path = f"/v1/tickets/{ticket['id']}/messages"
+    if status == 201:
+        await desk.call("standard", "POST", path, {"text": "Thanks.", "reopen": False})
+        assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["status"] == "resolved"
+    response = await desk.call("standard", "POST", path, {"text": "It is back."})
+    assert (response.status_code, response.json().get("code")) == (
+        status,
+        "reopen_window_over" if status == 409 else None,
+    )
+    found = await desk.get("standard", f"/v1/tickets/{ticket['id']}")
+    assert found["status"] == ("open" if status == 201 else "resolved")
+    assert [c["cycle"] for c in await clocks(desk, ticket)] == ([1, 1, 2, 2] if status == 201 else [1, 1])
+
+
+async def test_feedback_is_given_once_per_resolution_and_changed_for_a_week(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}/feedback"
+    await desk.act("agent", ticket, "resolve", resolution="fixed", text="Done.")
+    assert (await desk.call("standard", "GET", path)).status_code == 404
+    first = (await desk.call("standard", "PUT", path, {"rating": 2, "comment": "Slow."})).json()
+    await desk.at("2026-01-12 09:59:59")
+    second = (await desk.call("standard", "PUT", path, {"rating": 5})).json()
+    assert (second["rating"], second["comment"], second["given_at"]) == (5, None, first["given_at"])
+    await desk.at("2026-01-12 10:00:00")
+    assert (await desk.call("standard", "PUT", path, {"rating": 1})).status_code == 409
+    assert (await desk.get("agent", path))["rating"] == 5
+    assert (await desk.call("premium", "PUT", path, {"rating": 1})).status_code == 404
+
+
+async def test_a_client_reads_no_reason_rule_label_or_assignee_of_the_house(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    await desk.act("agent", ticket, "prioritize", priority="high", reason="canary-reason")
+    await desk.act("agent", ticket, "assign", assignee_id=await agent_id(desk, "agent2"))
+    version = (await desk.get("agent", path))["version"]
+    labels = {"tags": ["canary-tag"]}
+    assert (await desk.call("agent", "PATCH", path, labels, headers={"If-Match": f'"{version}"'})).status_code == 200
+    await desk.act("agent", ticket, "classify", complexity="complex", reason="canary-reason")
+    for address in (path, f"{path}/events?limit=200", f"{path}/messages", f"{path}/clocks", "/v1/tickets"):
+        text = (await desk.call("standard", "GET", address)).text
+        assert "canary" not in text
+        assert "complex-to-2" not in text
+        assert await agent_id(desk, "agent2") not in text
+    assert (await desk.get("agent", path))["tags"] == ["canary-tag"]
+    assert (
+        await desk.call("standard", "GET", f"/v1/tickets?assignee_id={await agent_id(desk, 'agent2')}")
+    ).status_code == 422
+
+
+async def test_amending_needs_the_version_and_clients_change_only_what_is_theirs(desk: Desk) -> None:
+    ticket = await desk.open()
+    path = f"/v1/tickets/{ticket['id']}"
+    words = {"details": {"since": "Sunday", "where": "the form", "impact": "none"}}
+    bare = await desk.call("standard", "PATCH", path, words)
+    assert (bare.status_code, bare.json()["code"]) == (428, "precondition_required")
+    subject = await desk.call("standard", "PATCH", path, {"subject": "Mine"}, headers={"If-Match": '"1"'})
+    assert subject.json()["errors"] == [
+        {"pointer": "/subject", "code": "not_yours", "message": "only staff change this"}
+    ]
+    done = await desk.call("standard", "PATCH", path, words, headers={"If-Match": '"1"'})
+    assert (done.json()["details"]["since"], done.headers["ETag"]) == ("Sunday", '"2"')
+    same = await desk.call("standard", "PATCH", path, words, headers={"If-Match": '"2"'})
+    assert same.json()["code"] == "nothing_to_change"
+
+
+async def test_becoming_critical_while_the_desk_is_closed_is_an_emergency_and_resolving_ends_it(desk: Desk) -> None:
+    await desk.at("2026-01-10 12:00:00")
+    ticket = await desk.open()
+    bare = await desk.act("standard", ticket, "prioritize", 422, priority="critical", **WHY)
+    assert bare["errors"][0]["pointer"] == "/outage_statement"
+    raised = await desk.act("standard", ticket, "prioritize", priority="critical", outage_statement="All.", **WHY)
+    assert (raised["emergency"], raised["requested_priority"], raised["priority_source"]) == (
+        True,
+        "critical",
+        "client",
+    )
+    await desk.act("agent", ticket, "prioritize", priority="critical", **WHY)
+    assert (await desk.act("standard", ticket, "prioritize", 409, priority="low", **WHY))["code"] == "act_not_allowed"
+    solved = await desk.act("agent", ticket, "resolve", resolution="fixed", text="Done.")
+    assert solved["emergency"] is False
+    told = [e["kind"] for e in await desk.events(ticket) if "emergency" in e["kind"]]
+    assert told == ["ticket.emergency", "ticket.emergency_ended"]
+    await desk.act("standard", ticket, "reopen", reason="It is down again.")
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["emergency"] is True
