@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/uv
 
-# What squawk need not say: the session's timeouts are set by migrations/env.py, and small numbers stay small.
-BOUNDED := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint,prefer-text-field
+# What squawk need not say: the session's timeouts are set by migrations/env.py, each migration is one transaction,
+# small numbers stay small, and a column or check is loosened on purpose.
+BOUNDED := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
+LOOSENED := prefer-robust-stmts,prefer-text-field,ban-drop-not-null,ban-drop-constraint
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format openapi oracle mutants bench client lock clean
@@ -32,7 +34,7 @@ check: $(READY) ## Check style, types, layers, dependencies, the Dockerfile and 
 	$(BIN)/hadolint Dockerfile
 	@mkdir -p var
 	$(BIN)/python -m alembic upgrade head --sql >var/migrations.sql 2>var/migrations.log
-	$(BIN)/squawk --exclude=$(BOUNDED) var/migrations.sql
+	$(BIN)/squawk --exclude=$(BOUNDED),$(LOOSENED) var/migrations.sql
 
 format: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix-only .

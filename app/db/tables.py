@@ -26,6 +26,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -36,6 +37,9 @@ from app.domain.eligibility import Outcome
 from app.domain.events import EventKind, Role
 from app.domain.policy import Category, Channel, Clock, Kind, Priority, Tier
 from app.domain.ticket import Complexity, PrioritySource, Resolution, Status
+
+EMPTY: Final = text("'[]'::jsonb")
+"""The value of a list that code of before doesn't write yet."""
 
 metadata: Final = MetaData(
     naming_convention={
@@ -314,21 +318,21 @@ tickets = Table(
     _instant("created_at"),
     _instant("last_event_at"),
     _instant("acknowledged_at", nullable=True),
-    Column("tags", JSONB, nullable=False),
+    Column("tags", JSONB, server_default=EMPTY, nullable=False),
     Column("assignee_id", Uuid, ForeignKey("agents.id"), nullable=True),
     Column("assignee_level", SmallInteger, nullable=True),
     _instant("classified_at", nullable=True),
-    Column("late_reclassification", Boolean, nullable=False),
+    Column("late_reclassification", Boolean, server_default=false(), nullable=False),
     _instant("escalation_requested_at", nullable=True),
     # [[from, to or null]]: the stretches in which the ticket waited for its client.
-    Column("waits", JSONB, nullable=False),
+    Column("waits", JSONB, server_default=EMPTY, nullable=False),
     _instant("reminded_at", nullable=True),
     _choice("resolution", Resolution, nullable=True),
     _instant("resolved_at", nullable=True),
     _instant("closed_at", nullable=True),
-    Column("disputed", Boolean, nullable=False),
+    Column("disputed", Boolean, server_default=false(), nullable=False),
     Column("feedback", JSONB, nullable=True),
-    Column("rules_applied", JSONB, nullable=False),
+    Column("rules_applied", JSONB, server_default=EMPTY, nullable=False),
     Column("last_number", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     # The next instant at which time alone brings anything: what the worker looks for.
@@ -395,7 +399,7 @@ clock_cycles = Table(
     # Null while the cycle is paused.
     _instant("due_at", nullable=True),
     # [[from, to or null]]: the stretches that don't count.
-    Column("pauses", JSONB, nullable=False),
+    Column("pauses", JSONB, server_default=EMPTY, nullable=False),
     Column("warned", SmallInteger, nullable=False),
     _instant("detected_at", nullable=True),
     _instant("ended_at", nullable=True),
