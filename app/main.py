@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app.api import (
+    calendar_exceptions,
     calendars,
     clients,
     description,
@@ -43,6 +44,7 @@ ROUTERS: Final = (
     ticket_endings.router,
     eligibility.router,
     calendars.router,
+    calendar_exceptions.router,
     policies.router,
     clients.router,
     staff.router,

@@ -116,10 +116,11 @@ class Acting:
             headers = {"ETag": etag(changed.version)}
             body = shape.model_dump_json().encode()
             kept = self.once.answer(status, headers | {"Content-Type": "application/json"}, body)
-            story = tickets.story(changed, happened, passing.next_at(changed, terms))
+            story = tickets.story(changed, happened, passing.next_at(changed, terms), terms.revision)
             if await self.once.write(lambda: tickets.save(self.held.pool, changed, story, kept)):  # noqa: B023  # called at once
                 return answer(shape, status=status, headers=headers)
             await self.once.replay()
+            await self.held.book.read()
         raise Problem("concurrent_update", "Others are changing this ticket right now; read it and try again.")
 
     def _decided(self, found: Ticket, terms: Terms, decide: Decide) -> tuple[Event, ...]:

@@ -1,9 +1,11 @@
 """Calendars over HTTP: business time as a calculator that explains itself."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -101,9 +103,7 @@ class ElapsedShape(Told):
 async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, now: Now, once: OnceOnly) -> Response:
     """Create a calendar; one without open time in the next 366 days is refused."""
     document = body.model_dump(exclude={"name"})
-    found = BusinessCalendar.parse(document)
-    if not found.between(now, now + AHEAD):
-        raise Problem("calendar_never_opens", "The calendar has no open time within the next 366 days; give it some.")
+    found = _opening(BusinessCalendar.parse(document), now)
     kept = Calendar(
         id=ids.new_id(),
         name=body.name,
@@ -143,7 +143,7 @@ async def list_calendars(
 @router.get("/{calendar_id}", operation_id="get_calendar", response_model=CalendarShape)
 async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller: House) -> Response:
     """Read a calendar."""
-    row, found = await _find(held, calendar_id)
+    row, found = await find(held, calendar_id)
     headers = {"ETag": _etag(found), "Cache-Control": "private, max-age=60"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(None, 304, headers)
@@ -155,7 +155,7 @@ async def get_calendar_open(
     calendar_id: UUID, held: Held, _caller: House, now: Now, as_of: Instant | None = None
 ) -> Response:
     """Ask whether the calendar is open at an instant, and when it next opens and closes."""
-    _, found = await _find(held, calendar_id)
+    _, found = await find(held, calendar_id)
     at = as_of or now
     opened = found.is_open(at)
     closes = found.next_close(at)
@@ -180,7 +180,7 @@ async def get_calendar_due(
     base: InBase = Base.BUSINESS_HOURS,
 ) -> Response:
     """Compute the first instant by which an amount of time has counted; negative seconds go back."""
-    _, found = await _find(held, calendar_id)
+    _, found = await find(held, calendar_id)
     due_at = found.add(start, timedelta(seconds=seconds), base)
     shape = DueShape(
         due_at=due_at,
@@ -197,7 +197,7 @@ async def get_calendar_elapsed(
     calendar_id: UUID, held: Held, _caller: House, start: Instant, end: Instant, base: InBase = Base.BUSINESS_HOURS
 ) -> Response:
     """Measure the time that counts between two instants, negative where `end` comes first."""
-    _, found = await _find(held, calendar_id)
+    _, found = await find(held, calendar_id)
     shape = ElapsedShape(
         elapsed_seconds=found.between(start, end, base) / timedelta(seconds=1),
         timezone=found.timezone,
@@ -221,7 +221,12 @@ def _trace(found: BusinessCalendar, start: datetime, end: datetime, base: Base) 
     return trace_shape(trace)
 
 
-async def _find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCalendar]:
+async def find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCalendar]:
+    """Find a calendar with its latest revision.
+
+    Raises:
+        Problem: 404 where there is none.
+    """
     row = await policies.calendar(held.pool, calendar_id)
     if row is None:
         raise errors.not_found()
@@ -230,6 +235,32 @@ async def _find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCal
 
 def _parsed(row: Calendar) -> BusinessCalendar:
     return _calendar(json.dumps([row.timezone, row.weekly_hours, row.exceptions]))
+
+
+def _opening(found: BusinessCalendar, now: datetime) -> BusinessCalendar:
+    """Return a calendar that opens.
+
+    Raises:
+        Problem: 422 where it doesn't within 366 days.
+    """
+    if not found.between(now, now + AHEAD):
+        raise Problem("calendar_never_opens", "The calendar has no open time within the next 366 days; give it some.")
+    return found
+
+
+def revised(
+    row: Calendar, exceptions: Sequence[Mapping[str, Any]], now: datetime
+) -> tuple[CalendarShape, dict[str, str]]:
+    """Return a calendar's next revision as it is answered, with its headers.
+
+    Raises:
+        InvalidDocumentError: an exception is wrong.
+        Problem: 422 where it would never open.
+    """
+    document = {"timezone": row.timezone, "weekly_hours": row.weekly_hours, "exceptions": exceptions}
+    found = _opening(BusinessCalendar.parse(document), now)
+    changed = replace(row, exceptions=exceptions, revision=row.revision + 1)
+    return _shape(changed, found), {"ETag": _etag(found)}
 
 
 @lru_cache(maxsize=256)

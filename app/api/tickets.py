@@ -16,7 +16,7 @@ from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
 from app.api.eligibility import RequestShape
 from app.api.errors import Problem
 from app.api.front_door import Route
-from app.api.idempotency import OnceOnly
+from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Cursor, Limit, Page
 from app.api.shapes import Flag, Instant, Line, Prose, answer, etag
 from app.api.ticket_shapes import (
@@ -89,12 +89,25 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
     if not intake.may_open(body.channel, caller.actor):
         detail = f"The role {caller.role} may not open tickets by {body.channel}; use the portal."
         raise Problem("act_forbidden", detail, allowed_acts=[])
+    for _ in range(acting.TRIES):
+        response = await _open(body, held, caller, now, once, (client_id, contact_id))
+        if response is not None:
+            return response
+        await held.book.read()
+    raise Problem("concurrent_update", "The calendar is being changed right now; send the request again.")
+
+
+async def _open(
+    body: TicketRequest, held: Runtime, caller: Caller, now: datetime, once: Once, whose: tuple[UUID, UUID]
+) -> Response | None:
+    """Fetch, decide, store; None where the calendar has changed in between."""
+    client_id, contact_id = whose
     terms, received_at = await _terms(held, body, caller, now)
     earlier = await _linked(held, body, Scope(client_id, caller.scope.contact_id))
     decision = await eligibility.judge(held, body, body.description, client_id, contact_id, received_at)
     if decision.outcome is Outcome.DENIED:
         written = body.model_dump(mode="json")
-        return await eligibility.refuse(held, caller, now, once, decision, (client_id, contact_id), written)
+        return await eligibility.refuse(held, caller, now, once, decision, whose, written)
     number = await tickets.next_ref(held.pool)
     opening = Opening(
         id=ids.new_id(),
@@ -113,16 +126,16 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
     shape = ticket_shape(opened, terms, caller.actor, now)
     headers = {"Location": f"/v1/tickets/{opened.id}", "ETag": etag(opened.version)}
     kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
-    story = tickets.story(opened, happened, passing.next_at(opened, terms))
+    story = tickets.story(opened, happened, passing.next_at(opened, terms), terms.revision)
     try:
-        await once.write(lambda: tickets.add(held.pool, opened, story, kept))
+        stored = await once.write(lambda: tickets.add(held.pool, opened, story, kept))
     except ConstraintError as error:
         if error.name == USED_CHECK:
             raise Problem(
                 "check_used", "Another ticket uses this eligibility check; ask for a new one, or leave it out."
             ) from None
         raise
-    return answer(shape, status=201, headers=headers)
+    return answer(shape, status=201, headers=headers) if stored else None
 
 
 async def _terms(held: Runtime, body: TicketRequest, caller: Caller, now: datetime) -> tuple[Terms, datetime]:

@@ -127,6 +127,17 @@ def add_calendar(calendar: Calendar, answer: Answer | None) -> ClauseElement:
     return together(added, answer).add_cte(first)
 
 
+@effect
+def add_revision(revision: Revision) -> ClauseElement:
+    """Store the next revision of a calendar.
+
+    Raises:
+        ConstraintError: somebody else has added one with its number.
+    """
+    values = {column.name: getattr(revision, column.name) for column in calendar_revisions.c}
+    return insert(calendar_revisions).values(**values).returning(literal_column("1"))
+
+
 class Book:
     """All terms there are, kept in memory: what is published never changes, so it is read once.
 

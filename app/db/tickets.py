@@ -10,6 +10,7 @@ from sqlalchemy import (
     CTE,
     ClauseElement,
     Column,
+    ColumnElement,
     Integer,
     Select,
     and_,
@@ -26,8 +27,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.db.idempotency import Answer, together
 from app.db.register import After
-from app.db.statements import Narrowing, effect, many, one, scalar
-from app.db.tables import Shaped, clock_cycles, events, ticket_refs, tickets
+from app.db.statements import Connection, Narrowing, answered, effect, many, one, scalar
+from app.db.tables import Shaped, calendar_revisions, clock_cycles, events, policy_versions, ticket_refs, tickets
 from app.domain import clocks
 from app.domain.clocks import Cycle
 from app.domain.events import Event, Json, read_instant, rfc3339
@@ -141,16 +142,21 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is written with a ticket: its cycles as they are now, what happened, when time acts next."""
+    """What is written with a ticket: its cycles as they are now, what happened, when time acts next.
+
+    `revision` is that of the calendar by which it was decided; where there is a newer one, nothing is written.
+    """
 
     cycles: Kept
     happened: Kept
     next_at: datetime | None
+    revision: int
 
 
-def story(ticket: Ticket, happened: Sequence[Event], next_at: datetime | None) -> Story:
+def story(ticket: Ticket, happened: Sequence[Event], next_at: datetime | None, revision: int) -> Story:
     """Return what goes with the ticket that these events led to."""
-    return Story([clocks.to_json(cycle) for cycle in ticket.cycles], [_event(event) for event in happened], next_at)
+    cycles = [clocks.to_json(cycle) for cycle in ticket.cycles]
+    return Story(cycles, [_event(event) for event in happened], next_at, revision)
 
 
 def _event(event: Event) -> dict[str, Json]:
@@ -292,6 +298,19 @@ def lock_due(now: datetime, most: int, without: Sequence[UUID]) -> ClauseElement
     return query.order_by(tickets.c.next_at).limit(most).with_for_update(skip_locked=True, of=tickets)
 
 
+async def hold_back_writes(via: Connection) -> None:
+    """Let nobody else write tickets until the transaction ends; those under way are waited for, briefly."""
+    await answered(via.fetch("LOCK TABLE tickets IN SHARE ROW EXCLUSIVE MODE"))
+
+
+@effect
+def look_at_all(calendar_id: UUID, now: datetime) -> ClauseElement:
+    """Have the worker look at every ticket that isn't closed and is counted by a calendar."""
+    ours = select(policy_versions.c.number).where(policy_versions.c.calendar_id == calendar_id)
+    open_ones = and_(tickets.c.status != literal_column("'closed'"), tickets.c.policy_version.in_(ours))
+    return update(tickets).where(open_ones).values(next_at=now).returning(literal_column("1"))
+
+
 @scalar(int)
 def next_ref() -> ClauseElement:
     """Draw the number of the next ref."""
@@ -331,23 +350,38 @@ def _records(rows: Kept, columns: Sequence[Column[Any]], name: str) -> Any:  # n
     return func.jsonb_to_recordset(rows).table_valued(*typed).render_derived(name=name, with_types=True)
 
 
+def _recounted(ticket: Ticket, story: Story) -> ColumnElement[bool]:
+    """Tell whether the calendar has a newer revision than the one by which a ticket was decided."""
+    revisions, versions = calendar_revisions.c, policy_versions.c
+    newer = and_(versions.number == ticket.policy_version, revisions.revision > story.revision)
+    joined = revisions.calendar_id == versions.calendar_id
+    return select(literal_column("1")).join_from(calendar_revisions, policy_versions, joined).where(newer).exists()
+
+
 @effect
 def add(ticket: Ticket, story: Story, answer: Answer | None) -> ClauseElement:
-    """Store a new ticket with its story and the answer, all or nothing.
+    """Store a new ticket with its story and the answer, all or nothing; no effect where the calendar has changed.
 
     Raises:
         ConstraintError: the key of the answer is taken, or the eligibility check is used already.
     """
     values = {field.name: getattr(ticket, field.name) for field in fields(Ticket) if field.name != "cycles"}
-    added = insert(tickets).values(**values, next_at=story.next_at).returning(*_key()).cte("changed")
+    values |= {"next_at": story.next_at}
+    source = select(*values.values()).where(~_recounted(ticket, story))
+    added = insert(tickets).from_select(list(values), source).returning(*_key()).cte("changed")
     return _with_story(added, story, answer)
 
 
 @effect
 def save(ticket: Ticket, story: Story, answer: Answer | None) -> ClauseElement:
-    """Store a ticket's next version; no effect where the version before is no longer the stored one."""
+    """Store the next version; no effect where the one before is no longer stored, or the calendar has changed."""
     before = ticket.version - literal_column("1", Integer)
-    same = and_(tickets.c.client_id == ticket.client_id, tickets.c.id == ticket.id, tickets.c.version == before)
+    same = and_(
+        tickets.c.client_id == ticket.client_id,
+        tickets.c.id == ticket.id,
+        tickets.c.version == before,
+        ~_recounted(ticket, story),
+    )
     values = {name: getattr(ticket, name) for name in MUTABLE}
     changed = update(tickets).where(same).values(**values, next_at=story.next_at).returning(*_key()).cte("changed")
     return _with_story(changed, story, answer)

@@ -103,7 +103,8 @@ def _recounts(cycle: Cycle, telling: Telling) -> Iterator[Pending]:
         return
     moved = telling.recounted(cycle, at=terms.changed_at)
     if moved.due_at != cycle.due_at:
-        yield terms.changed_at, partial(Telling.move, cycle=cycle, moved=moved, reason="calendar")
+        named = terms.changes_since(cycle.calendar_revision)
+        yield terms.changed_at, partial(Telling.move, cycle=cycle, moved=moved, reason="calendar", exceptions=named)
 
 
 def _break(telling: Telling, cycle: Cycle) -> None:

@@ -245,6 +245,11 @@ class Terms:
         """Return the calendar as it was at a revision; what a finished promise was counted by never changes."""
         return self.calendar if revision == self.revision else self.earlier[revision]
 
+    def changes_since(self, revision: int) -> list[str]:
+        """Name the exceptions in which the calendar differs from what it was at a revision."""
+        before, now = set(self.calendar_of(revision).exceptions), set(self.calendar.exceptions)
+        return sorted({exception.name for exception in before ^ now})
+
 
 def parse(document: Mapping[str, object]) -> PolicyVersion:
     """Read and validate a policy document, as TOML or JSON give it.

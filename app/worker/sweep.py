@@ -26,6 +26,7 @@ async def run(pool: Pool, book: Book, now: datetime) -> int:
     sweep; the others go on.
     """
     touched, stuck = 0, set[UUID]()
+    await book.read()
     while True:
         try:
             found, done = await _batch(pool, book, now, stuck)
@@ -65,7 +66,7 @@ async def _pass(connection: Transaction, book: Book, found: Ticket, now: datetim
         terms = await book.of(found.policy_version, found.calendar_revision)
         happened = fold.numbered(found, passing.swept(found, terms, now))
         changed = fold.fold(found, happened)
-        story = tickets.story(changed, happened, passing.next_at(changed, terms))
+        story = tickets.story(changed, happened, passing.next_at(changed, terms), terms.revision)
     except Exception:
         log.exception("time can't pass for a ticket", ticket=str(found.id))
         return False

@@ -127,6 +127,10 @@ async def every_operation(call: Recorder, desk: Desk) -> None:
     spring = "start=2026-03-06T17:00:00-05:00&end=2026-03-09T10:00:00-04:00&base=business_hours"
     await call("get_calendar_elapsed", "agent", spring, **own)
     await call("list_calendars", "agent", "limit=1")
+    holiday = {"date": "2026-11-26", "name": "Thanksgiving", "hours": []}
+    await call("add_calendar_exception", "lead", body=holiday, **own)
+    await call("list_calendar_exceptions", "agent", **own)
+    await call("remove_calendar_exception", "lead", date="2026-11-26", **own)
     await call("get_policy", "standard", "as_of=2026-01-05T10:00:00%2B08:00")
     await call("list_policy_versions", "standard")
     await call("get_policy_version", "standard", number="1")

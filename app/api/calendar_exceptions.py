@@ -1,0 +1,110 @@
+"""Dated exceptions of a calendar over HTTP: each change is a revision, and what is running is counted anew."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from app.api import calendars, errors
+from app.api.calendars import CalendarShape, ExceptionShape
+from app.api.deps import Held, House, Manager, Now, Runtime
+from app.api.errors import Problem
+from app.api.front_door import Route
+from app.api.idempotency import Once, OnceOnly
+from app.api.shapes import Day, Instant, Told, answer
+from app.db import idempotency, policies, tickets
+from app.db import pool as pools
+from app.db.idempotency import Answer
+from app.db.policies import Calendar, Revision
+from app.db.statements import ConstraintError
+from app.domain.errors import FieldError
+
+router = APIRouter(prefix="/v1/calendars", tags=["calendars"], route_class=Route)
+
+OnDate = Annotated[Day, Path(description="The local date, as YYYY-MM-DD.")]
+
+
+class RevisionShape(Told):
+    """The exceptions of a calendar as they are since an instant."""
+
+    calendar_id: UUID
+    revision: int
+    changed_at: Instant
+    exceptions: list[ExceptionShape]
+
+
+@router.get("/{calendar_id}/exceptions", operation_id="list_calendar_exceptions", response_model=RevisionShape)
+async def list_calendar_exceptions(calendar_id: UUID, held: Held, _caller: House) -> Response:
+    """List the dated exceptions of a calendar in the order of their dates."""
+    await calendars.find(held, calendar_id)
+    latest = (await policies.revisions(held.pool, calendar_id))[-1]
+    shape = RevisionShape(
+        calendar_id=calendar_id,
+        revision=latest.revision,
+        changed_at=latest.changed_at,
+        exceptions=[ExceptionShape.model_validate(entry) for entry in latest.exceptions],
+    )
+    return answer(shape)
+
+
+@router.post(
+    "/{calendar_id}/exceptions", operation_id="add_calendar_exception", status_code=201, response_model=CalendarShape
+)
+async def add_calendar_exception(
+    calendar_id: UUID, body: ExceptionShape, held: Held, _caller: Manager, now: Now, once: OnceOnly
+) -> Response:
+    """Add an exception: a holiday (no hours) or a half day.
+
+    Every running, unbroken promise that this calendar counts for is counted anew: its due date moves,
+    but never to before this change, and `clock.moved` tells of it.
+    """
+    row, _ = await calendars.find(held, calendar_id)
+    if any(entry["date"] == body.date for entry in row.exceptions):
+        raise errors.invalid([FieldError("/date", "duplicate_date", "this date has an exception; remove it first")])
+    exceptions = sorted([*row.exceptions, body.model_dump()], key=lambda entry: str(entry["date"]))
+    return await _revise(held, row, exceptions, now, 201, once)
+
+
+@router.delete(
+    "/{calendar_id}/exceptions/{date}", operation_id="remove_calendar_exception", response_model=CalendarShape
+)
+async def remove_calendar_exception(
+    calendar_id: UUID, date: OnDate, held: Held, _caller: Manager, now: Now, once: OnceOnly
+) -> Response:
+    """Remove the exception of a date; what is running is counted anew, as when one is added."""
+    row, _ = await calendars.find(held, calendar_id)
+    exceptions = [entry for entry in row.exceptions if entry["date"] != date.isoformat()]
+    if len(exceptions) == len(row.exceptions):
+        raise errors.not_found()
+    return await _revise(held, row, exceptions, now, 200, once)
+
+
+async def _revise(
+    held: Runtime, row: Calendar, exceptions: Sequence[Mapping[str, Any]], now: datetime, status: int, once: Once
+) -> Response:
+    """Store the next revision of a calendar, and have the worker look at everything that it counts."""
+    revision = Revision(row.id, row.revision + 1, now, exceptions)
+    shape, headers = calendars.revised(row, exceptions, now)
+    kept = once.answer(status, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    try:
+        await once.write(lambda: _store(held, revision, kept))
+    except ConstraintError as error:
+        if error.name == "pk_calendar_revisions":
+            detail = "Somebody else is changing this calendar right now; read it and try again."
+            raise Problem("concurrent_update", detail) from None
+        raise
+    await held.book.read()
+    return answer(shape, status=status, headers=headers)
+
+
+async def _store(held: Runtime, revision: Revision, kept: Answer | None) -> None:
+    async with pools.transaction(held.pool) as connection:
+        # A ticket that is being written now is either seen here, or sees the new revision.
+        await tickets.hold_back_writes(connection)
+        await policies.add_revision(connection, revision)
+        await tickets.look_at_all(connection, revision.calendar_id, revision.changed_at)
+        if kept:
+            await idempotency.keep(connection, kept)
