@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import yaml
 from fastapi import APIRouter, Request
+from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
@@ -43,6 +44,8 @@ class Ready(Told):
     migrations: bool
     worker: Worker
     last_sweep_at: Instant | None
+    drift: Annotated[int | None, Field(description="How many tickets weren't the fold of their events; 0 is right.")]
+    last_self_check_at: Instant | None
 
 
 class ProblemPage(Told):
@@ -94,6 +97,8 @@ async def readyz(held: Held, at: WallClock) -> Response:
         migrations=migrated,
         worker=Worker.SWEEPING if seen else Worker.MISSING,
         last_sweep_at=swept_at,
+        drift=found.drift if found else None,
+        last_self_check_at=found.checked_at if found else None,
     )
     return answer(shape, status=200 if shape.ready else 503)
 

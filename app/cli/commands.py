@@ -28,7 +28,7 @@ from app.db.statements import DatabaseUnavailableError
 from app.embedded import EmbeddedError, EmbeddedPostgres
 from app.main import create_app
 from app.settings import Settings, SettingsError, load
-from app.worker import loop
+from app.worker import loop, self_check
 
 app: Final = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -175,6 +175,25 @@ async def _work(settings: Settings, url: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     interval = timedelta(seconds=settings.sweep_seconds)
     await loop.run(url, interval=interval, test_clock=settings.test_clock, stop=stop)
+
+
+@app.command(name="self-check")
+def check_oneself() -> None:
+    """Fold every ticket again from its events, and compare it with what is stored; exit code 1 where any differs."""
+    with plainly():
+        settings = load()
+        with database(settings) as found:
+            result = asyncio.run(_check(found.url))
+    for ticket_id in result.drifted:
+        print(f"{ticket_id} is not the fold of its events")
+    print(f"{result.tickets} tickets, drift {len(result.drifted)}")
+    if result.drifted:
+        raise typer.Exit(1)
+
+
+async def _check(url: str) -> self_check.Result:
+    async with connected(url) as pool:
+        return await self_check.run(pool)
 
 
 @app.command()

@@ -49,11 +49,11 @@ async def connect(url: str, *, size: int) -> Pool:
 
 
 @asynccontextmanager
-async def transaction(pool: Pool) -> AsyncIterator[Transaction]:
-    """Hold one connection and one transaction for several statements."""
+async def transaction(pool: Pool, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+    """Hold one connection and one transaction for several statements; a snapshot reads one state and writes nothing."""
     connection = await answered(pool.acquire(timeout=1))
     try:
-        async with connection.transaction():
+        async with connection.transaction(isolation="repeatable_read" if snapshot else None, readonly=snapshot):
             yield connection
     finally:
         await pool.release(connection)

@@ -487,6 +487,16 @@ test_clock = Table(
     CheckConstraint("singleton", name="singleton"),
 )
 
+self_checks = Table(
+    "self_checks",
+    metadata,
+    Column("singleton", Boolean, primary_key=True),
+    _instant("finished_at"),
+    Column("tickets", Integer, nullable=False),
+    Column("drift", Integer, nullable=False),
+    CheckConstraint("singleton", name="singleton"),
+)
+
 sweeps = Table(
     "sweeps",
     metadata,

@@ -291,6 +291,12 @@ def page(filters: Filters, scope: Scope, after: After | None, most: int, now: da
 
 
 @many(Ticket)
+def after(id: UUID, most: int) -> ClauseElement:  # noqa: A002  # the column's name
+    """List tickets in the order of their ids, after one of them."""
+    return select(*_columns()).where(tickets.c.id > id).order_by(tickets.c.id).limit(most)
+
+
+@many(Ticket)
 def lock_due(now: datetime, most: int, without: Sequence[UUID]) -> ClauseElement:
     """Lock tickets for which time alone brings something, leaving those that another worker has."""
     due = and_(tickets.c.next_at <= now, tickets.c.next_at.is_not(None), tickets.c.id != func.all(without))

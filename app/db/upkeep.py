@@ -7,7 +7,7 @@ from sqlalchemy import ClauseElement, delete, literal_column, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db.statements import effect, one
-from app.db.tables import secrets, sweeps, test_clock
+from app.db.tables import secrets, self_checks, sweeps, test_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,15 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a database says of itself: the schema's revision, by which role, the last sweep's end."""
+    """What a database says of itself: the schema's revision, by which role, the last sweep, the last self-check."""
 
     revision: str | None
     role: str
     owner: bool
     superuser: bool
     swept_at: datetime | None
+    checked_at: datetime | None
+    drift: int | None
 
 
 @one(Secret)
@@ -76,6 +78,14 @@ def swept(at: datetime) -> ClauseElement:
     return put.on_conflict_do_update(index_elements=["singleton"], set_=fresh).returning(sweeps.c.singleton)
 
 
+@effect
+def checked(at: datetime, tickets: int, drift: int) -> ClauseElement:
+    """Note what a self-check found."""
+    put = insert(self_checks).values(singleton=true(), finished_at=at, tickets=tickets, drift=drift)
+    fresh = {name: put.excluded[name] for name in ("finished_at", "tickets", "drift")}
+    return put.on_conflict_do_update(index_elements=["singleton"], set_=fresh).returning(self_checks.c.singleton)
+
+
 @one(Readiness)
 def readiness() -> ClauseElement:
     """Ask what serving requests rests on."""
@@ -87,4 +97,6 @@ def readiness() -> ClauseElement:
         ).label("owner"),
         literal_column("(SELECT rolsuper FROM pg_roles WHERE rolname = current_user)").label("superuser"),
         select(sweeps.c.finished_at).scalar_subquery().label("swept_at"),
+        select(self_checks.c.finished_at).scalar_subquery().label("checked_at"),
+        select(self_checks.c.drift).scalar_subquery().label("drift"),
     )

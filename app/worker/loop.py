@@ -11,22 +11,37 @@ from app.db import pool as pools
 from app.db.policies import Book
 from app.db.pool import Pool
 from app.db.statements import DatabaseUnavailableError
-from app.worker import sweep
+from app.worker import self_check, sweep
 
 log: Final = structlog.get_logger()
 KEYS_KEPT: Final = timedelta(hours=24)
+SELF_CHECKED_EVERY: Final = timedelta(hours=1)
 
 
 async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.Event) -> None:
-    """Sweep at every interval until told to stop."""
-    pool = await pools.connect(url, size=2)
+    """Sweep at every interval until told to stop, and check oneself from time to time beside that."""
+    pool = await pools.connect(url, size=3)
     book = Book(pool)
+    checking = asyncio.create_task(_check_again_and_again(pool))
     try:
         while not stop.is_set():
             await _once(pool, book, test_clock=test_clock)
             await _pause(stop, interval)
     finally:
+        checking.cancel()
         await pool.close()
+
+
+async def _check_again_and_again(pool: Pool) -> None:
+    while True:
+        try:
+            found = await self_check.run(pool)
+            await upkeep.checked(pool, datetime.now(UTC), found.tickets, len(found.drifted))
+        except DatabaseUnavailableError as error:
+            log.warning("self-check failed; trying again", reason=str(error))
+        except Exception:
+            log.exception("self-check failed; trying again")
+        await asyncio.sleep(SELF_CHECKED_EVERY.total_seconds())
 
 
 async def _once(pool: Pool, book: Book, *, test_clock: bool) -> None:
