@@ -17,6 +17,7 @@ from app.api import (
     description,
     eligibility,
     policies,
+    portal,
     staff,
     system,
     ticket_endings,
@@ -48,6 +49,7 @@ ROUTERS: Final = (
     policies.router,
     clients.router,
     staff.router,
+    portal.router,
     system.router,
 )
 EXPOSED: Final = ("ETag", "Location", "Link", "X-Request-Id", "Idempotency-Replayed", "Retry-After")

@@ -257,6 +257,23 @@ def check_reopening(facts: Facts, terms: Terms, now: datetime) -> Decision:
     )
 
 
+def channels(
+    agreements: tuple[Agreement, ...], terms: Terms, now: datetime
+) -> list[tuple[Channel, tuple[Finding, ...]]]:
+    """Say of each channel what stands against using it now: the phone for an urgent matter, the others for any.
+
+    Raises:
+        InstantOutOfRangeError: the instant lies outside 2000 to 2100.
+    """
+    found = []
+    for channel in Channel:
+        urgent = terms.policy.channels[channel].urgent_only and terms.policy.urgent
+        request = Request(channel, Category.INCIDENT, terms.policy.urgent[-1] if urgent else Priority.NORMAL)
+        against = _Judgement(Facts(request, agreements), terms, now).findings()
+        found.append((channel, tuple(each for each in against if each.severity is Severity.REFUSAL)))
+    return found
+
+
 _PHONE: Final = frozenset(
     {
         FindingCode.PHONE_REQUIRES_PREMIUM,
