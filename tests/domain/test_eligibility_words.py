@@ -14,9 +14,12 @@ from app.domain.eligibility import (
     Decision,
     Facts,
     Mode,
+    Outcome,
     Request,
     Subscription,
+    channels,
     check,
+    check_reopening,
     handling,
 )
 from app.domain.policy import Category, Channel, Priority, Terms, Tier
@@ -59,6 +62,7 @@ BEYOND = [
     ("consultation", "Book a consultation with our advisory services.", None, None),
 ]
 PORTAL = ("portal", "Open a ticket in the project portal, at any time.", None, None)
+NO_PLAN = "care_plan_inactive"
 EMAIL = ("email", "Write an e-mail: this matter is not urgent.", None, None)
 
 
@@ -303,3 +307,45 @@ def test_business_time_is_what_decides_whether_the_desk_is_open() -> None:
     evening = datetime(2026, 1, 5, 10, tzinfo=UTC)
     assert TERMS.calendar.is_open(evening, Base.BUSINESS_DAYS)
     assert handling(Priority.NORMAL, TERMS, evening).mode is Mode.NEXT_OPENING
+
+
+def test_a_reopening_is_judged_by_plan_and_coverage_alone() -> None:
+    request = Request(Channel.PHONE, Category.UPGRADES, Priority.CRITICAL, asset_id="blog", details=Details())
+    lapsed = Subscription(Tier.STANDARD, date(2025, 1, 1), date(2025, 12, 31))
+    shop = Agreement((PLAN,), assets=("shop",))
+    for agreements, codes in (
+        ((), ["care_plan_inactive", "outside_agreement"]),
+        ((Agreement((lapsed,)),), ["care_plan_inactive", "outside_agreement"]),
+        ((shop,), ["outside_agreement"]),
+        (STANDARD, []),
+    ):
+        decision = check_reopening(Facts(request, agreements), TERMS, SATURDAY)
+        assert [code for code, _, _ in said(decision)] == codes
+        assert decision.outcome is (Outcome.DENIED if codes else Outcome.ALLOWED)
+        assert (decision.policy_version, decision.as_of, decision.handling, decision.clocks) == (1, SATURDAY, None, ())
+    consultation, separate = BEYOND[1], BEYOND[0]
+    refused = check_reopening(Facts(request, ()), TERMS, SATURDAY)
+    assert instead(refused) == [consultation, separate]
+    assert instead(check_reopening(Facts(request, (shop,)), TERMS, SATURDAY)) == [separate, consultation]
+
+
+@pytest.mark.parametrize(
+    ("agreements", "now", "expected"),
+    [
+        (
+            (),
+            MONDAY,
+            [["care_plan_inactive"], ["care_plan_inactive"], ["care_plan_inactive", "phone_requires_premium"]],
+        ),
+        (STANDARD, MONDAY, [[], [], ["phone_requires_premium"]]),
+        (WITH_LINE, MONDAY, [[], [], []]),
+        (WITH_LINE, SATURDAY, [[], [], ["phone_outside_business_hours"]]),
+        ((Agreement((PREMIUM,)),), MONDAY, [[], [], ["phone_no_support_line"]]),
+    ],
+)
+def test_each_channel_says_what_stands_against_it(
+    agreements: tuple[Agreement, ...], now: datetime, expected: list[list[str]]
+) -> None:
+    found = channels(agreements, TERMS, now)
+    assert [channel.value for channel, _ in found] == ["portal", "email", "phone"]
+    assert [[finding.code.value for finding in against] for _, against in found] == expected
