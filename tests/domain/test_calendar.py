@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.domain.calendar import Base, BusinessCalendar, Segment, SegmentKind
+from app.domain.calendar import Base, BusinessCalendar, Segment, SegmentKind, to_micros
 from app.domain.errors import InstantOutOfRangeError, InvalidDocumentError, NaiveDatetimeError
 
 CASES = json.loads(Path(__file__).with_name("business_time.json").read_text(encoding="utf-8"))
@@ -426,3 +427,82 @@ def test_a_holiday_that_only_touches_a_trace_is_not_in_it() -> None:
     before = made.trace(local("2026-01-12 08:00"), local("2026-01-12 09:00"))
     after = made.trace(local("2026-01-12 18:00"), local("2026-01-12 19:00"))
     assert [segment.kind for segment in (*before, *after)] == [SegmentKind.CLOSED, SegmentKind.CLOSED]
+
+
+@pytest.mark.parametrize("base", [HOURS, BUSINESS_DAYS])
+def test_a_table_is_rising_and_holds_nothing_beyond_its_years(base: Base) -> None:
+    for weekly in (OFFICE, NIGHTS, ALWAYS):
+        made = calendar(weekly, exceptions=CHRISTMAS)
+        made.between(local("2026-06-01"), local("2026-06-02"), base)
+        table = made._tables[base]
+        spans = list(zip(table.opens, table.closes, strict=True))
+        assert all(opened < closed for opened, closed in spans)
+        assert table.opens[0] >= table.start
+        assert table.closes[-1] <= table.end
+        assert table.totals == [0, *accumulate(closed - opened for opened, closed in spans)]
+
+
+@pytest.mark.parametrize("base", [HOURS, BUSINESS_DAYS])
+def test_a_calendar_asked_about_earlier_years_answers_like_a_fresh_one(base: Base) -> None:
+    used = calendar()
+    used.between(local("2026-06-01"), local("2026-06-02"), base)
+    span = local("2020-02-03 10:00"), local("2021-05-05 16:00")
+    assert used.between(*span, base) == calendar().between(*span, base)
+    assert used._tables[base].years == range(2020, 2027)
+    table = used._tables[base]
+    for at in (datetime(2020, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)):
+        used.between(at, at, base)
+        assert used._tables[base] is table
+    last = calendar()
+    last.between(local("2099-06-01"), local("2099-06-02"), base)
+    assert last._tables[base].years == range(2099, 2100)
+
+
+def test_the_last_open_microsecond_ends_at_the_closing() -> None:
+    closing = local("2026-01-05 18:00")
+    assert calendar().add(closing - timedelta(microseconds=1), timedelta(microseconds=1)) == closing
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        ([["09:00", "13:00"]], ["closed", "counted", "holiday", "closed"]),
+        ([["13:00", "18:00"]], ["closed", "holiday", "counted", "closed"]),
+        ([["20:00", "22:00"]], ["closed", "holiday", "closed", "counted", "closed"]),
+        ([["18:00", "20:00"]], ["closed", "holiday", "counted", "closed"]),
+        ([["09:00", "18:00"]], ["closed", "counted", "closed"]),
+        ([["08:00", "19:00"]], ["closed", "counted", "closed"]),
+        ([["10:00", "11:00"], ["12:00", "13:00"]],
+         ["closed", "holiday", "counted", "holiday", "counted", "holiday", "closed"]),
+    ],
+)  # fmt: skip
+def test_a_trace_shows_what_an_exception_took_away_and_nothing_empty(hours: Any, expected: list[str]) -> None:
+    made = calendar(exceptions={"2026-01-05": hours})
+    traced = made.trace(local("2026-01-05 00:00"), local("2026-01-06 00:00"))
+    assert [segment.kind.value for segment in traced] == expected
+    assert all(segment.start < segment.end for segment in traced)
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "told"),
+    [
+        (
+            datetime(2026, 1, 5),  # noqa: DTZ001
+            NaiveDatetimeError,
+            "give the instant with a UTC offset, such as 2026-01-05T10:00:00+08:00",
+        ),
+        (FIRST - SECOND, InstantOutOfRangeError, "give an instant between 2000-01-01 and 2100-01-01 UTC"),
+        (LAST + SECOND, InstantOutOfRangeError, "give an instant between 2000-01-01 and 2100-01-01 UTC"),
+    ],
+)
+def test_a_wrong_instant_is_told_what_would_be_right(at: datetime, error: type[Exception], told: str) -> None:
+    with pytest.raises(error) as refused:
+        calendar().is_open(at)
+    assert str(refused.value) == told
+
+
+def test_an_answer_beyond_what_is_known_says_so() -> None:
+    with pytest.raises(InstantOutOfRangeError) as refused:
+        calendar().add(LAST, HOUR, ALL)
+    assert str(refused.value) == "the answer would lie outside 2000-01-01 to 2100-01-01; ask for less"
+    assert type(to_micros(FIRST)) is int
