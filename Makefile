@@ -12,7 +12,7 @@ BOUNDED := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
 LOOSENED := prefer-robust-stmts,prefer-text-field,ban-drop-not-null,ban-drop-constraint
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format openapi oracle mutants bench client lock clean
+.PHONY: help run test check format openapi examples oracle mutants bench client lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ format: $(READY) ## Format the code.
 
 openapi: $(READY) ## Write openapi.yaml from the application.
 	$(BIN)/python -m app openapi
+
+examples: $(READY) ## Record the examples of all operations and errors anew, and write openapi.yaml with them.
+	-UPDATE_EXAMPLES=1 $(BIN)/python -m pytest -q tests/api/test_examples.py >/dev/null
+	$(BIN)/python -m app openapi
+	$(BIN)/python -m pytest tests/api/test_examples.py
 
 oracle: $(READY) ## Compare the calendar with 100,000 cases of a second-by-second walk.
 	$(BIN)/python -m tests.oracle.run

@@ -63,7 +63,10 @@ def _pass(telling: Telling, pending: Callable[[Telling], Iterator[Pending]]) -> 
     """Take what is due one after the other, the earliest first: each may bring more."""
     while due := [found for found in pending(telling) if found[0] <= telling.at]:
         _, step = min(due, key=itemgetter(0))
+        before = telling.ticket
         step(telling)
+        if replace(telling.ticket, last_event_at=before.last_event_at) == before:
+            raise RuntimeError("a step of time that changes nothing would be due for ever")
 
 
 def _all(telling: Telling) -> Iterator[Pending]:
