@@ -71,7 +71,8 @@ async def seen_at(
     Raises:
         Problem: 404, also where it wasn't there yet.
     """
-    found, terms = await seen(held, caller, ticket_id)
+    found, latest = await seen(held, caller, ticket_id)
+    terms = latest.as_of(as_of or now)
     if as_of is None or as_of >= found.last_event_at:
         return passing.known_by(found, terms, as_of or now), terms
     story = await events.of_ticket(held.pool, found.id, 0, Selection(until=as_of), WHOLE_STORY)

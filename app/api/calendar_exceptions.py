@@ -37,9 +37,9 @@ class RevisionShape(Told):
 
 
 @router.get("/{calendar_id}/exceptions", operation_id="list_calendar_exceptions", response_model=RevisionShape)
-async def list_calendar_exceptions(calendar_id: UUID, held: Held, _caller: House) -> Response:
+async def list_calendar_exceptions(calendar_id: UUID, held: Held, _caller: House, now: Now) -> Response:
     """List the dated exceptions of a calendar in the order of their dates."""
-    await calendars.find(held, calendar_id)
+    await calendars.find(held, calendar_id, now)
     latest = (await policies.revisions(held.pool, calendar_id))[-1]
     shape = RevisionShape(
         calendar_id=calendar_id,
@@ -61,7 +61,7 @@ async def add_calendar_exception(
     Every running, unbroken promise that this calendar counts for is counted anew: its due date moves,
     but never to before this change, and `clock.moved` tells of it.
     """
-    row, _ = await calendars.find(held, calendar_id)
+    row, _ = await calendars.find(held, calendar_id, now)
     if any(entry["date"] == body.date for entry in row.exceptions):
         raise errors.invalid([FieldError("/date", "duplicate_date", "this date has an exception; remove it first")])
     exceptions = sorted([*row.exceptions, body.model_dump()], key=lambda entry: str(entry["date"]))
@@ -75,7 +75,7 @@ async def remove_calendar_exception(
     calendar_id: UUID, date: OnDate, held: Held, _caller: Manager, now: Now, once: OnceOnly
 ) -> Response:
     """Remove the exception of a date; what is running is counted anew, as when one is added."""
-    row, _ = await calendars.find(held, calendar_id)
+    row, _ = await calendars.find(held, calendar_id, now)
     exceptions = [entry for entry in row.exceptions if entry["date"] != date.isoformat()]
     if len(exceptions) == len(row.exceptions):
         raise errors.not_found()

@@ -24,6 +24,7 @@ from app.db import ids, policies
 from app.db.policies import Calendar
 from app.db.register import After
 from app.db.statements import ConstraintError
+from app.domain import hours
 from app.domain.calendar import Base, BusinessCalendar
 
 router = APIRouter(prefix="/v1/calendars", tags=["calendars"], route_class=Route)
@@ -127,7 +128,7 @@ async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, n
 
 @router.get("", operation_id="list_calendars", response_model=Page[CalendarShape])
 async def list_calendars(
-    request: Request, held: Held, _caller: House, limit: Limit = 50, cursor: Cursor = None
+    request: Request, held: Held, _caller: House, now: Now, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
     """List the calendars, the newest first."""
     place = paging.read(request, held.cursor_secret, cursor)
@@ -136,14 +137,15 @@ async def list_calendars(
     last = found[limit - 1] if len(found) > limit else None
     where = (last.created_at.isoformat(), last.id) if last else None
     next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    items = [_shape(row, _parsed(row)) for row in found[:limit]]
+    rows = [_in_force(held, row, now) for row in found[:limit]]
+    items = [_shape(row, _parsed(row)) for row in rows]
     return answer(Page[CalendarShape](items=items, next_cursor=next_cursor), headers=headers)
 
 
 @router.get("/{calendar_id}", operation_id="get_calendar", response_model=CalendarShape)
-async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller: House) -> Response:
-    """Read a calendar."""
-    row, found = await find(held, calendar_id)
+async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller: House, now: Now) -> Response:
+    """Read a calendar; the desk's has the weekly hours of the policy in force."""
+    row, found = await find(held, calendar_id, now)
     headers = {"ETag": _etag(found), "Cache-Control": "private, max-age=60"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(None, 304, headers)
@@ -155,8 +157,8 @@ async def get_calendar_open(
     calendar_id: UUID, held: Held, _caller: House, now: Now, as_of: Instant | None = None
 ) -> Response:
     """Ask whether the calendar is open at an instant, and when it next opens and closes."""
-    _, found = await find(held, calendar_id)
     at = as_of or now
+    _, found = await find(held, calendar_id, at)
     opened = found.is_open(at)
     closes = found.next_close(at)
     shape = OpenShape(
@@ -180,7 +182,7 @@ async def get_calendar_due(
     base: InBase = Base.BUSINESS_HOURS,
 ) -> Response:
     """Compute the first instant by which an amount of time has counted; negative seconds go back."""
-    _, found = await find(held, calendar_id)
+    _, found = await find(held, calendar_id, start)
     due_at = found.add(start, timedelta(seconds=seconds), base)
     shape = DueShape(
         due_at=due_at,
@@ -197,7 +199,7 @@ async def get_calendar_elapsed(
     calendar_id: UUID, held: Held, _caller: House, start: Instant, end: Instant, base: InBase = Base.BUSINESS_HOURS
 ) -> Response:
     """Measure the time that counts between two instants, negative where `end` comes first."""
-    _, found = await find(held, calendar_id)
+    _, found = await find(held, calendar_id, start)
     shape = ElapsedShape(
         elapsed_seconds=found.between(start, end, base) / timedelta(seconds=1),
         timezone=found.timezone,
@@ -221,8 +223,8 @@ def _trace(found: BusinessCalendar, start: datetime, end: datetime, base: Base) 
     return trace_shape(trace)
 
 
-async def find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCalendar]:
-    """Find a calendar with its latest revision.
+async def find(held: Runtime, calendar_id: UUID, at: datetime) -> tuple[Calendar, BusinessCalendar]:
+    """Find a calendar with its latest revision; the desk's has the hours of the policy in force at an instant.
 
     Raises:
         Problem: 404 where there is none.
@@ -230,7 +232,15 @@ async def find(held: Runtime, calendar_id: UUID) -> tuple[Calendar, BusinessCale
     row = await policies.calendar(held.pool, calendar_id)
     if row is None:
         raise errors.not_found()
+    row = _in_force(held, row, at)
     return row, _parsed(row)
+
+
+def _in_force(held: Runtime, row: Calendar, at: datetime) -> Calendar:
+    version = held.book.desk(row.id, at)
+    if version is None:
+        return row
+    return replace(row, timezone=version.timezone, weekly_hours=hours.written(version.weekly))
 
 
 def _parsed(row: Calendar) -> BusinessCalendar:

@@ -1,7 +1,7 @@
 """Clients, contacts, agreements and subscriptions over HTTP: kept by the portal under ids of its own."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,14 +9,16 @@ from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
-from app.api import registers
-from app.api.deps import AnyCaller, Held, Now, Synchroniser
+from app.api import errors, registers
+from app.api.deps import AnyCaller, ByClient, Caller, Held, Now, Runtime, Synchroniser
+from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.paging import Cursor, Limit, Page
 from app.api.registers import IfMatch, IfNoneMatch, Kept, Named, Names
 from app.api.shapes import Day, Email, Given, Instant, Line, Phone
 from app.db import clients, ids
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
+from app.domain.errors import FieldError
 from app.domain.events import CLIENTS, Role
 from app.domain.policy import Tier
 
@@ -64,6 +66,14 @@ class ContactShape(Kept):
     role: Role
     confirmed_at: Instant | None
     bounced_at: Instant | None
+
+
+class ContactChange(Given):
+    """What a person changes of their own details; what is left out stays."""
+
+    name: Line | None = None
+    email: Email | None = None
+    phone: Annotated[Phone | None, Field(description="null takes it away.")] = None
 
 
 class AgreementRequest(Given):
@@ -247,6 +257,47 @@ async def get_contact_by_external_id(external_id: Named, held: Held, caller: Any
 async def get_contact(contact_id: UUID, held: Held, caller: AnyCaller) -> Response:
     """Read a contact."""
     return registers.one(await clients.people.get(held.pool, contact_id, caller.scope.client_id), ContactShape)
+
+
+@router.patch("/contacts/{contact_id}", operation_id="change_contact", response_model=ContactShape)
+async def change_contact(
+    contact_id: UUID, body: ContactChange, held: Held, caller: ByClient, now: Now, if_match: IfMatch = None
+) -> Response:
+    """Change your own details; they count as confirmed then. `If-Match` is required."""
+    found = await _own_details(held, caller, contact_id)
+    registers.require_match(if_match, found.version)
+    changes: dict[str, Any] = body.model_dump(exclude_unset=True)
+    if any(changes.get(name, "") is None for name in ("name", "email")):
+        wrong = [name for name in ("name", "email") if changes.get(name, "") is None]
+        raise errors.invalid([FieldError(f"/{name}", "missing", "leave it out to keep it") for name in wrong])
+    return await _save_details(held, replace(found, **changes), now)
+
+
+@router.post("/contacts/{contact_id}/confirm", operation_id="confirm_contact", response_model=ContactShape)
+async def confirm_contact(
+    contact_id: UUID, held: Held, caller: ByClient, now: Now, if_match: IfMatch = None
+) -> Response:
+    """Say that your own details are right as they are: the warning that they are old goes away."""
+    found = await _own_details(held, caller, contact_id)
+    if if_match is not None:
+        registers.require_match(if_match, found.version)
+    return await _save_details(held, found, now)
+
+
+async def _own_details(held: Runtime, caller: Caller, contact_id: UUID) -> Contact:
+    client_id, own_id = registers.own(caller)
+    found = await clients.people.get(held.pool, contact_id, client_id)
+    if found is None:
+        raise errors.not_found()
+    if found.id != own_id:
+        raise Problem("forbidden", "These are somebody else's details; only they themselves may change them.")
+    return found
+
+
+async def _save_details(held: Runtime, found: Contact, now: datetime) -> Response:
+    """Store details as their owner says they are: confirmed now, and mail to them is tried again."""
+    changed = replace(found, confirmed_at=now, bounced_at=None, updated_at=now, version=found.version + 1)
+    return await registers.save(held, clients.people, changed, ContactShape)
 
 
 # ---------------------------------------------------------------------------------- agreements

@@ -19,7 +19,7 @@ from app.db.tickets import Scope
 from app.domain.events import CLIENTS, STAFF, Actor, Role
 
 KEY: Final = re.compile(r"ke_([0-9a-f]{16})_([0-9a-f]{64})", re.ASCII)
-NOBODY: Final = Credential(ids.digest(""), Role.AUDITOR, None, None, None, None, "", None, None)
+NOBODY: Final = Credential(ids.digest(""), Role.AUDITOR, None, None, None, None, "", None, None, 0)
 
 
 Sweep: TypeAlias = Callable[[Pool, Book, datetime], Coroutine[Any, Any, int]]
@@ -76,7 +76,7 @@ def wall_clock() -> datetime:
 WallClock: TypeAlias = Annotated[datetime, Depends(wall_clock)]
 
 
-async def now(held: Held) -> datetime:
+async def instant(held: Held) -> datetime:
     """Read the clock, once a request: everything a request decides, it decides at this instant."""
     if held.test_clock:
         kept = await upkeep.test_now(held.pool)
@@ -85,7 +85,7 @@ async def now(held: Held) -> datetime:
     return datetime.now(UTC)
 
 
-Now: TypeAlias = Annotated[datetime, Depends(now)]
+Now: TypeAlias = Annotated[datetime, Depends(instant)]
 
 bearer: Final = HTTPBearer(
     auto_error=False, scheme_name="apiKey", description="An API key, `ke_<id>_<secret>`, as a bearer token."
@@ -113,6 +113,7 @@ async def authenticated(
         raise _unauthenticated("This API key is not known; ask an admin for one.")
     if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= at):
         raise _unauthenticated("This API key is no longer valid; ask an admin for a new one.")
+    await held.book.keep_up(found.terms_changes)
     return _caller(key_id, found)
 
 
@@ -170,5 +171,8 @@ Synchroniser: TypeAlias = Annotated[Caller, Depends(Allowed(Role.LEAD, Role.ADMI
 
 Admin: TypeAlias = Annotated[Caller, Depends(Allowed(Role.ADMIN))]
 """Admins."""
+
+ByClient: TypeAlias = Annotated[Caller, Depends(Allowed(*CLIENTS))]
+"""People of clients."""
 
 Public: Final = Depends(everybody)

@@ -10,15 +10,16 @@ from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors, paging
-from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
+from app.api.deps import AnyCaller, Caller, Held, Manager, Now, Runtime, Writer
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Cursor, Limit, Page
-from app.api.shapes import ClauseShape, Draft, Given, Instant, Told, Unwritten, UnwrittenLine, answer
+from app.api.shapes import ClauseShape, Draft, Given, Instant, ShortProse, Told, Unwritten, UnwrittenLine, answer
 from app.db import checks, clients, ids
-from app.db.checks import Check, Scope
+from app.db.checks import Check, Found, Override, Scope
 from app.db.register import After
+from app.db.statements import ConstraintError
 from app.domain import eligibility
 from app.domain.eligibility import AlternativeKind, Decision, Facts, Finding, FindingCode, Mode, Outcome
 from app.domain.errors import FieldError
@@ -113,12 +114,27 @@ class DecisionShape(Told):
     clocks: list[ExpectedClockShape]
 
 
+class OverrideRequest(Given):
+    """Why a refused request is let in all the same."""
+
+    reason: ShortProse
+
+
+class OverrideShape(Told):
+    """That a refused request is let in all the same; who said so and why is for the house."""
+
+    overridden_at: Instant
+    overridden_by: UUID | None
+    reason: str | None
+
+
 class StoredCheckShape(DecisionShape):
     """A stored decision with what was asked; `ticket_attempt` marks a ticket that was refused."""
 
     contact_id: UUID | None
     ticket_attempt: bool
     request: dict[str, Any]
+    override: OverrideShape | None
 
 
 @router.post(
@@ -178,7 +194,7 @@ async def list_eligibility_checks(
     last = found[limit - 1] if len(found) > limit else None
     where = (last.created_at.isoformat(), last.id) if last else None
     next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    items = [_stored_shape(check) for check in found[:limit]]
+    items = [_stored_shape(check, caller) for check in found[:limit]]
     return answer(Page[StoredCheckShape](items=items, next_cursor=next_cursor), headers=headers)
 
 
@@ -188,7 +204,36 @@ async def get_eligibility_check(check_id: UUID, held: Held, caller: AnyCaller) -
     found = await checks.get(held.pool, check_id, _seen_by(caller))
     if found is None:
         raise errors.not_found()
-    return answer(_stored_shape(found))
+    return answer(_stored_shape(found, caller))
+
+
+@router.post("/{check_id}/override", operation_id="override_eligibility_check", response_model=StoredCheckShape)
+async def override_eligibility_check(
+    check_id: UUID, body: OverrideRequest, held: Held, caller: Manager, now: Now, once: OnceOnly
+) -> Response:
+    """Let a refused request in all the same, for a reason.
+
+    One ticket of the same client, category and channel may then be opened with this
+    `eligibility_check_id`, by whoever may open it. The decision stays as it was.
+    """
+    found = await checks.get(held.pool, check_id, Scope())
+    if found is None or caller.actor.id is None:
+        raise errors.not_found()
+    if found.overridden_at is not None:
+        raise Problem("nothing_to_change", "This decision is overridden already; open the ticket with its id.")
+    limits = held.book.policies[found.policy_version].limits
+    eligibility.require_overridable(found.outcome, found.created_at, limits, now)
+    entry = Override(found.client_id, found.id, body.reason, caller.actor.id, now)
+    after = replace(found, override_reason=body.reason, overridden_by=caller.actor.id, overridden_at=now)
+    shape = _stored_shape(after, caller)
+    kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    try:
+        await once.write(lambda: checks.override(held.pool, entry, kept))
+    except ConstraintError as error:
+        if error.name == "pk_eligibility_overrides":
+            raise Problem("concurrent_update", "Somebody else has just overridden it; read it again.") from None
+        raise
+    return answer(shape)
 
 
 def _seen_by(caller: Caller) -> Scope:
@@ -336,7 +381,8 @@ def finding_shape(finding: Finding) -> FindingShape:
     )
 
 
-def _stored_shape(check: Check) -> StoredCheckShape:
+def _stored_shape(check: Found, caller: Caller) -> StoredCheckShape:
+    house = caller.role not in CLIENTS
     return StoredCheckShape(
         id=check.id,
         client_id=check.client_id,
@@ -347,5 +393,12 @@ def _stored_shape(check: Check) -> StoredCheckShape:
         created_at=check.created_at,
         ticket_attempt=check.ticket_attempt,
         request=dict(check.request),
+        override=OverrideShape(
+            overridden_at=check.overridden_at,
+            overridden_by=check.overridden_by if house else None,
+            reason=check.override_reason if house else None,
+        )
+        if check.overridden_at
+        else None,
         **check.decision,
     )

@@ -1,36 +1,78 @@
-"""The support policy over HTTP: what is in force, and every version there is."""
+"""The support policy over HTTP: what is in force, every version there is, the next one, and who has reviewed it."""
 
-from datetime import timedelta
-from typing import Annotated
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypeAlias
+from uuid import UUID
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
-from app.api import errors
-from app.api.deps import AnyCaller, Held, Now
+from app.api import errors, paging, registers
+from app.api.deps import Admin, AnyCaller, ByClient, Held, House, Now, Runtime, instant
+from app.api.errors import Problem
 from app.api.front_door import Route
-from app.api.paging import Page
-from app.api.shapes import ClauseShape, Instant, Told, answer, etag
-from app.db import policies
-from app.db.policies import Version
-from app.domain import policy
+from app.api.idempotency import Once, OnceOnly
+from app.api.paging import Cursor, Limit, Page
+from app.api.shapes import ClauseShape, Given, Instant, Number, Told, answer
+from app.db import idempotency, policies, tickets
+from app.db import pool as pools
+from app.db.policies import Acknowledgement, Book, Version
+from app.db.register import After
+from app.db.statements import ConstraintError
+from app.domain import hours, policy, publishing
 from app.domain.calendar import Base
-from app.domain.hours import WEEKDAYS
+from app.domain.errors import FieldError
 from app.domain.policy import Clock, Kind, PolicyVersion, Priority, Target
 
 router = APIRouter(prefix="/v1", tags=["policy"], route_class=Route)
 
+MOST_VERSIONS = 1_000_000
+LEVELS = (1, 2, 3)
+SAME_INSTANT = "uq_policy_versions_live_effective_from"
+
+VersionNumber: TypeAlias = Annotated[int, Path(ge=1, le=MOST_VERSIONS, description="The version's number.")]
+
 
 class TargetShape(Told):
-    """A promise: how much time, in which base; `priority` null holds for every one not named apart."""
+    """A promise: how much time, in which base; `priority` null holds for every one not named apart.
+
+    `target_seconds` is null for the date that staff give for a complex issue: how far ahead it lies is theirs to say.
+    """
 
     clock: Clock
     priority: Priority | None
     kind: Kind
     clause: str
-    target_seconds: int
+    target_seconds: int | None
     base: Base
     warn_at_percent: list[int]
+
+
+class PriorityShape(Told):
+    """What a priority means: which ones are urgent, and for which there is help after hours."""
+
+    priority: Priority
+    urgent: bool
+    emergency: bool
+    clause: ClauseShape
+
+
+class LevelShape(Told):
+    """What a support level means."""
+
+    level: int
+    clause: ClauseShape
+
+
+class FollowingShape(Told):
+    """The version that takes effect next, and the clause by which the policy may change."""
+
+    version: int
+    effective_from: Instant
+    clause: ClauseShape
 
 
 class PolicyShape(Told):
@@ -39,65 +81,275 @@ class PolicyShape(Told):
     version: int
     effective_from: Instant
     published_at: Instant
+    taken_back_at: Instant | None
+    following: FollowingShape | None
     timezone: str
     weekly_hours: dict[str, list[list[str]]]
     clauses: list[ClauseShape]
     targets: list[TargetShape]
+    priorities: list[PriorityShape]
+    levels: list[LevelShape]
     email_address: str | None
     booking_url: str | None
     open_questions: list[str]
 
 
+class AcknowledgementRequest(Given):
+    """Which version was reviewed; the one in force where it is left out."""
+
+    policy_version: Annotated[Number | None, Body(ge=1, le=MOST_VERSIONS)] = None
+
+
+class AcknowledgementShape(Told):
+    """That a client has reviewed a version of the policy."""
+
+    client_id: UUID
+    contact_id: UUID
+    policy_version: int
+    acknowledged_at: Instant
+
+
 @router.get("/policy", operation_id="get_policy", response_model=PolicyShape)
 async def get_policy(held: Held, _caller: AnyCaller, now: Now, as_of: Instant | None = None) -> Response:
-    """Read the policy in force now, or at another instant."""
+    """Read the policy in force now, or at another instant; `following` announces the next version."""
     terms = await held.book.in_force(as_of or now)
-    found = next(version for version in await policies.versions(held.pool) if version.number == terms.policy.number)
-    return answer(_shape(found), headers={"Cache-Control": "private, max-age=60"})
+    found = await _found(held, terms.policy.number)
+    return answer(_shape(found, held.book), headers={"Cache-Control": "private, max-age=60"})
 
 
 @router.get("/policy-versions", operation_id="list_policy_versions", response_model=Page[PolicyShape])
-async def list_policy_versions(held: Held, _caller: AnyCaller) -> Response:
-    """List all versions, the first to take effect first."""
-    items = [_shape(version) for version in await policies.versions(held.pool)]
-    return answer(Page[PolicyShape](items=items, next_cursor=None), headers={"Cache-Control": "private, max-age=60"})
+async def list_policy_versions(
+    request: Request, held: Held, _caller: AnyCaller, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    """List all versions, the first to take effect first; scheduled ones and those taken back are among them."""
+    place = paging.read(request, held.cursor_secret, cursor)
+    after = (datetime.fromisoformat(place[0]), place[1]) if place else None
+    known = await policies.versions(held.pool)
+    found = [version for version in known if after is None or (version.effective_from, version.number) > after]
+    last = found[limit - 1] if len(found) > limit else None
+    where = (last.effective_from.isoformat(), last.number) if last else None
+    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
+    items = [_shape(version, held.book) for version in found[:limit]]
+    return answer(Page[PolicyShape](items=items, next_cursor=next_cursor), headers=headers)
 
 
 @router.get("/policy-versions/{number}", operation_id="get_policy_version", response_model=PolicyShape)
-async def get_policy_version(
-    request: Request, number: Annotated[int, Path(ge=1, le=1_000_000)], held: Held, _caller: AnyCaller
+async def get_policy_version(request: Request, number: VersionNumber, held: Held, _caller: AnyCaller) -> Response:
+    """Read one version; what it says never changes once it is published."""
+    shape = _shape(await _found(held, number), held.book)
+    headers = {"ETag": _etag(shape), "Cache-Control": "private, max-age=60"}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(None, 304, headers)
+    return answer(shape, headers=headers)
+
+
+@router.get("/policy-versions/{number}/document", operation_id="get_policy_document")
+async def get_policy_document(number: VersionNumber, held: Held, _caller: House) -> dict[str, Any]:
+    """Read a version as the document that it was published from: change a copy of it to publish the next one."""
+    return dict((await _found(held, number)).document)
+
+
+@router.post(
+    "/policy-versions",
+    operation_id="publish_policy_version",
+    status_code=201,
+    response_model=PolicyShape,
+    responses={200: {"model": PolicyShape, "description": "A preview: nothing is stored."}},
+)
+async def publish_policy_version(
+    body: Annotated[
+        dict[str, Any],
+        Body(
+            description="The whole document, as `GET /v1/policy-versions/{number}/document` gives it. `version` may be"
+            " left out, and `effective_from` too: then it takes effect at once. A date means midnight in its zone."
+        ),
+    ],
+    held: Held,
+    _caller: Admin,
+    now: Now,
+    once: OnceOnly,
+    *,
+    store: Annotated[bool, Query(description="false to have the document checked and nothing published.")] = True,
 ) -> Response:
-    """Read one version; a published one never changes."""
+    """Publish the next version of the policy, in force now or from an instant to come.
+
+    Every field that is wrong is named at once. Tickets keep the version they were received under;
+    what is judged anew is judged by the one in force then. Until it takes effect it may be taken back.
+    """
+    if not store:
+        return answer(_shape(held.book.upcoming(body, now), held.book))
+    return await once.write(lambda: _publish(held, body, once))
+
+
+async def _publish(held: Runtime, document: Mapping[str, Any], once: Once) -> Response:
+    async with pools.transaction(held.pool) as connection:
+        # Whoever is writing a ticket now is waited for, and whoever comes later sees the new version.
+        await tickets.hold_back_writes(connection)
+        await once.replay()
+        await held.book.read()
+        version = held.book.upcoming(document, await instant(held))
+        shape = _shape(version, held.book)
+        headers = {"Location": f"/v1/policy-versions/{version.number}", "ETag": _etag(shape)}
+        kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+        try:
+            published = await policies.publish(connection, version)
+        except ConstraintError as error:
+            if error.name != SAME_INSTANT:
+                raise
+            detail = "Another version takes effect at this very instant; choose another one, or take that one back."
+            raise Problem("effective_from_taken", detail) from None
+        if not published:
+            raise Problem("concurrent_update", "Somebody else has just published this version; read it, then decide.")
+        if kept:
+            await idempotency.keep(connection, kept)
+    await held.book.read()
+    return answer(shape, status=201, headers=headers)
+
+
+@router.post("/policy-versions/{number}/take-back", operation_id="take_back_policy_version", response_model=PolicyShape)
+async def take_back_policy_version(number: VersionNumber, held: Held, _caller: Admin, once: OnceOnly) -> Response:
+    """Take back a version that hasn't taken effect; its number stays used, and its text can still be read."""
+    return await once.write(lambda: _take_back(held, number, once))
+
+
+async def _take_back(held: Runtime, number: int, once: Once) -> Response:
+    async with pools.transaction(held.pool) as connection:
+        await tickets.hold_back_writes(connection)
+        await once.replay()
+        found, now = await _found(held, number), await instant(held)
+        publishing.require_ahead(found.effective_from, found.taken_back_at, now)
+        shape = _shape(replace(found, taken_back_at=now), held.book)
+        kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+        if not await policies.take_back(connection, number, now):
+            raise Problem("concurrent_update", "Somebody else has just taken this version back; read it again.")
+        if kept:
+            await idempotency.keep(connection, kept)
+    await held.book.read()
+    return answer(shape, headers={"ETag": _etag(shape)})
+
+
+@router.post(
+    "/policy-acknowledgements",
+    operation_id="acknowledge_policy",
+    status_code=201,
+    response_model=AcknowledgementShape,
+    responses={200: {"model": AcknowledgementShape, "description": "Your client had reviewed it already."}},
+)
+async def acknowledge_policy(
+    body: AcknowledgementRequest, held: Held, caller: ByClient, now: Now, once: OnceOnly
+) -> Response:
+    """Say that your client has reviewed a version of the policy; the first of its people to say so is kept.
+
+    `policy_review` of `GET /v1/me` tells whether a review is due. Not having reviewed refuses nothing.
+    """
+    version = held.book.policies.get(body.policy_version) if body.policy_version else None
+    if body.policy_version is None:
+        version = (await held.book.in_force(now)).policy
+    if version not in held.book.live:
+        raise errors.invalid([FieldError("/policy_version", "unknown_version", "name a version that is published")])
+    client_id, contact_id = registers.own(caller)
+    entry = Acknowledgement(client_id, version.number, contact_id, now)
+    shape = _acknowledged(entry)
+    kept = once.answer(201, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    try:
+        await once.write(lambda: policies.acknowledge(held.pool, entry, kept))
+    except ConstraintError as error:
+        first = await policies.acknowledgement(held.pool, client_id, version.number)
+        if error.name != "pk_policy_acknowledgements" or first is None:
+            raise
+        return answer(_acknowledged(first))
+    return answer(shape, status=201)
+
+
+@router.get(
+    "/policy-acknowledgements",
+    operation_id="list_policy_acknowledgements",
+    response_model=Page[AcknowledgementShape],
+)
+async def list_policy_acknowledgements(
+    request: Request,
+    held: Held,
+    caller: AnyCaller,
+    client_id: UUID | None = None,
+    policy_version: Annotated[int | None, Query(ge=1, le=MOST_VERSIONS)] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """List who has reviewed which version, the newest first; a contact sees their own client's."""
+    place = paging.read(request, held.cursor_secret, cursor)
+    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
+    whose = registers.owner(caller, client_id)
+    found = await policies.acknowledgements(held.pool, whose, policy_version, after, limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
+    where = (last.acknowledged_at.isoformat(), last.client_id) if last else None
+    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
+    items = [_acknowledged(entry) for entry in found[:limit]]
+    return answer(Page[AcknowledgementShape](items=items, next_cursor=next_cursor), headers=headers)
+
+
+async def _found(held: Runtime, number: int) -> Version:
     found = next((version for version in await policies.versions(held.pool) if version.number == number), None)
     if found is None:
         raise errors.not_found()
-    headers = {"ETag": etag(found.number), "Cache-Control": "private, max-age=3600"}
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(None, 304, headers)
-    return answer(_shape(found), headers=headers)
+    return found
 
 
-def _shape(found: Version) -> PolicyShape:
-    version = policy.parse(found.document)
+def _acknowledged(entry: Acknowledgement) -> AcknowledgementShape:
+    return AcknowledgementShape(
+        client_id=entry.client_id,
+        contact_id=entry.contact_id,
+        policy_version=entry.policy_version,
+        acknowledged_at=entry.acknowledged_at,
+    )
+
+
+def _etag(shape: PolicyShape) -> str:
+    """Return the entity tag of a version: it changes when it is taken back, and when another one follows."""
+    return f'"{hashlib.sha256(shape.model_dump_json().encode()).hexdigest()[:32]}"'
+
+
+def _shape(found: Version, book: Book) -> PolicyShape:
+    version = book.policies.get(found.number) or policy.parse(found.document)
+    following = None if found.taken_back_at else book.following(version)
     return PolicyShape(
         version=version.number,
         effective_from=version.effective_from,
         published_at=found.published_at,
+        taken_back_at=found.taken_back_at,
+        following=FollowingShape(
+            version=following.number,
+            effective_from=following.effective_from,
+            clause=_clause(version, "changes.right-to-update"),
+        )
+        if following
+        else None,
         timezone=version.timezone,
-        weekly_hours={
-            day: [str(window).split("-") for window in windows]
-            for day, windows in zip(WEEKDAYS, version.weekly, strict=True)
-        },
-        clauses=[ClauseShape(id=c.id, title=c.title, text=c.text) for c in version.clauses.values()],
+        weekly_hours=hours.written(version.weekly),
+        clauses=[_clause(version, name) for name in version.clauses],
         targets=_targets(version),
+        priorities=[
+            PriorityShape(
+                priority=priority,
+                urgent=priority in version.urgent,
+                emergency=priority in version.emergency,
+                clause=_clause(version, f"priority.{priority}"),
+            )
+            for priority in Priority
+        ],
+        levels=[LevelShape(level=level, clause=_clause(version, f"escalation.level-{level}")) for level in LEVELS],
         email_address=version.email_address,
         booking_url=version.booking_url,
         open_questions=list(version.open_questions),
     )
 
 
+def _clause(version: PolicyVersion, name: str) -> ClauseShape:
+    found = version.clauses[name]
+    return ClauseShape(id=found.id, title=found.title, text=found.text)
+
+
 def _targets(version: PolicyVersion) -> list[TargetShape]:
-    usual = [_target(target, None) for target in version.targets.values()]
+    usual = [_target(target, None) for target in (*version.targets.values(), version.expected)]
     return usual + [_target(target, priority) for (_, priority), target in version.targets_by_priority.items()]
 
 
@@ -107,7 +359,7 @@ def _target(target: Target, priority: Priority | None) -> TargetShape:
         priority=priority,
         kind=target.kind,
         clause=target.clause,
-        target_seconds=target.amount // timedelta(seconds=1),
+        target_seconds=target.amount // timedelta(seconds=1) or None,
         base=target.base,
         warn_at_percent=list(target.warn_at),
     )

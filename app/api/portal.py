@@ -1,5 +1,6 @@
 """What a front end asks before anything else: who am I, what is open to me now, what do the words mean."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
 from uuid import UUID
@@ -10,11 +11,11 @@ from starlette.responses import Response
 
 from app.api import errors
 from app.api.acting import AsOf
-from app.api.deps import AnyCaller, Held, Now
+from app.api.deps import AnyCaller, Held, Now, Runtime
 from app.api.eligibility import FindingShape, finding_shape
 from app.api.front_door import Route
 from app.api.shapes import ClauseShape, Instant, Told, answer
-from app.db import clients
+from app.db import clients, policies
 from app.domain import eligibility
 from app.domain.calendar import Base, SegmentKind
 from app.domain.clocks import ClockState, EndReason
@@ -55,6 +56,15 @@ REFERENCE: Final[dict[str, type[StrEnum]]] = {
 EMERGENCY: Final = "Outside business hours help is limited to critical issues: open a critical ticket in the portal."
 
 
+class PolicyReviewShape(Told):
+    """Whether your client has yet to review the policy in force; not having done so refuses nothing."""
+
+    due: bool
+    policy_version: int
+    acknowledged_at: Instant | None
+    clause: ClauseShape
+
+
 class Me(Told):
     """Who the credentials speak for."""
 
@@ -64,6 +74,7 @@ class Me(Told):
     level: int | None
     client_id: UUID | None
     contact_id: UUID | None
+    policy_review: PolicyReviewShape | None
 
 
 class ChannelShape(Told):
@@ -110,8 +121,11 @@ class ReferenceShape(Told):
 
 
 @router.get("/me", operation_id="get_me", response_model=Me)
-async def get_me(caller: AnyCaller) -> Response:
-    """Read who you are: your role, and the person and client your credentials speak for."""
+async def get_me(held: Held, caller: AnyCaller, now: Now) -> Response:
+    """Read who you are: your role, and the person and client your credentials speak for.
+
+    A contact is told too whether their client has yet to review the policy in force.
+    """
     client, actor = caller.role in CLIENTS, caller.actor
     shape = Me(
         role=caller.role,
@@ -120,8 +134,21 @@ async def get_me(caller: AnyCaller) -> Response:
         level=actor.level,
         client_id=actor.client_id,
         contact_id=actor.id if client else None,
+        policy_review=await _review(held, actor.client_id, now) if actor.client_id else None,
     )
     return answer(shape)
+
+
+async def _review(held: Runtime, client_id: UUID, now: datetime) -> PolicyReviewShape:
+    version = (await held.book.in_force(now)).policy
+    found = await policies.acknowledgement(held.pool, client_id, version.number)
+    clause = version.clauses["changes.review"]
+    return PolicyReviewShape(
+        due=found is None,
+        policy_version=version.number,
+        acknowledged_at=found.acknowledged_at if found else None,
+        clause=ClauseShape(id=clause.id, title=clause.title, text=clause.text),
+    )
 
 
 @router.get("/availability", operation_id="get_availability", response_model=AvailabilityShape)
@@ -134,7 +161,7 @@ async def get_availability(
 ) -> Response:
     """Ask whether the desk is open, which channels you can use and why not the others.
 
-    The phone is judged for an urgent matter, e-mail for one that isn't. Whoever asks for the house
+    Each is judged for an urgent matter of a covered sort. Whoever asks for the house
     names a client; without one only the hours are told.
     """
     if caller.scope.client_id and client_id not in {None, caller.scope.client_id}:

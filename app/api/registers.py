@@ -19,6 +19,7 @@ from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.register import After, Register
 from app.db.statements import ConstraintError
 from app.domain.errors import FieldError
+from app.domain.events import CLIENTS
 
 Row = TypeVar("Row", Client, Contact, SignedAgreement, CarePlan)
 OVERLAP: Final = "subscriptions_overlap"
@@ -45,6 +46,31 @@ def owner(caller: Caller, client_id: UUID | None) -> UUID | None:
     if own and client_id not in {None, own}:
         raise errors.invalid([FieldError("/query/client_id", "unknown_client", "leave it out: it comes from your key")])
     return own or client_id
+
+
+def own(caller: Caller) -> tuple[UUID, UUID]:
+    """Return the client and contact that a caller speaks for.
+
+    Raises:
+        Problem: 403 where it is nobody of a client.
+    """
+    if caller.actor.client_id is None or caller.actor.id is None or caller.role not in CLIENTS:
+        raise Problem("forbidden", f"The role {caller.role} may not use this operation; it is for contacts.")
+    return caller.actor.client_id, caller.actor.id
+
+
+def require_match(if_match: str | None, version: int) -> None:
+    """See that a change is made to the version that its author has seen.
+
+    Raises:
+        Problem: 428 without If-Match, 412 where it names another version.
+    """
+    if if_match is None:
+        raise Problem("precondition_required", "Send the ETag you read as If-Match, so that no change is lost.")
+    if not matches(if_match, version):
+        raise Problem(
+            "precondition_failed", "It has moved on since the version you named; read it again, then decide again."
+        )
 
 
 def same(name: str, found: UUID, given: UUID) -> None:
@@ -112,10 +138,8 @@ async def put(
     """Create or replace by external id; where somebody else was faster, look again once."""
     for _ in range(2):
         found = await register.by_name(held.pool, external_id)
-        if if_match is not None and (found is None or not matches(if_match, found.version)):
-            raise Problem(
-                "precondition_failed", "It has moved on since the version you named; read it again, then decide again."
-            )
+        if if_match is not None:
+            require_match(if_match, found.version if found else 0)
         if if_none_match is not None and found is not None:
             raise Problem("precondition_failed", "It is there already; send If-Match to change it.")
         row = entry(found)
@@ -129,6 +153,21 @@ async def put(
             status = 200 if found else 201
             return answer(shape_of(row, shape), status=status, headers={"ETag": etag(row.version)})
     raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
+
+
+async def save(held: Runtime, register: Register[Any], row: Any, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory
+    """Store the next version of a row, and answer with it.
+
+    Raises:
+        Problem: 409 where somebody else has just changed it, or it breaks a rule of the schema.
+    """
+    try:
+        written = await register.save(held.pool, row)
+    except ConstraintError as error:
+        raise refused(error) from None
+    if not written:
+        raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
+    return one(row, shape)
 
 
 def refused(error: ConstraintError) -> Problem:

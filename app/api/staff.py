@@ -1,5 +1,6 @@
 """The people of staff over HTTP."""
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -7,11 +8,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
-from app.api import registers
-from app.api.deps import Held, House, Manager, Now
+from app.api import errors, registers
+from app.api.deps import Caller, Held, House, Manager, Now
+from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
 from app.api.paging import Cursor, Limit, Page
+from app.api.registers import IfMatch
 from app.api.shapes import Email, Flag, Given, Instant, Line, Number, Told, answer, etag
 from app.db import ids, staff
 from app.db.staff import Agent
@@ -38,6 +41,25 @@ class AgentRequest(Given):
         return self
 
 
+class AgentChange(Given):
+    """What changes of a person of staff; what is left out stays."""
+
+    name: Line | None = None
+    email: Email | None = None
+    role: Annotated[Role | None, Field(json_schema_extra={"enum": ["agent", "lead", "admin", None]})] = None
+    level: Annotated[Number | None, Field(ge=1, le=3)] = None
+    on_call: Flag | None = None
+
+    @model_validator(mode="after")
+    def of_staff(self) -> "AgentChange":
+        """Refuse a role that no person of staff has, and null for what has to be there."""
+        if self.role not in {None, Role.AGENT, Role.LEAD, Role.ADMIN}:
+            raise ValueError("an agent's role is agent, lead or admin")
+        if any(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("leave a field out to keep it as it is")
+        return self
+
+
 class AgentShape(Told):
     """A person of staff with their support level."""
 
@@ -53,8 +75,9 @@ class AgentShape(Told):
 
 
 @router.post("", operation_id="create_agent", status_code=201, response_model=AgentShape)
-async def create_agent(body: AgentRequest, held: Held, _caller: Manager, now: Now, once: OnceOnly) -> Response:
-    """Add a person of staff."""
+async def create_agent(body: AgentRequest, held: Held, caller: Manager, now: Now, once: OnceOnly) -> Response:
+    """Add a person of staff; leads and admins are made by an admin."""
+    _require_admin(caller, Role.AGENT, body.role)
     agent = Agent(id=ids.new_id(), **body.model_dump(), created_at=now, updated_at=now, version=1)
     shape = registers.shape_of(agent, AgentShape)
     headers = {"Location": f"/v1/agents/{agent.id}", "ETag": etag(1)}
@@ -78,3 +101,30 @@ async def list_agents(
 async def get_agent(agent_id: UUID, held: Held, _caller: House) -> Response:
     """Read a person of staff."""
     return registers.one(await staff.register.get(held.pool, agent_id, None), AgentShape)
+
+
+@router.patch("/{agent_id}", operation_id="change_agent", response_model=AgentShape)
+async def change_agent(
+    agent_id: UUID, body: AgentChange, held: Held, caller: Manager, now: Now, if_match: IfMatch = None
+) -> Response:
+    """Change a person of staff: their level, whether they are on call, or, as an admin, their role.
+
+    `If-Match` is required. Tickets assigned to them stay with them.
+    """
+    found = await staff.register.get(held.pool, agent_id, None)
+    if found is None:
+        raise errors.not_found()
+    registers.require_match(if_match, found.version)
+    changed = replace(found, **body.model_dump(exclude_unset=True), updated_at=now, version=found.version + 1)
+    _require_admin(caller, found.role, changed.role)
+    return await registers.save(held, staff.register, changed, AgentShape)
+
+
+def _require_admin(caller: Caller, before: Role, after: Role) -> None:
+    """See that nobody but an admin makes or unmakes leads and admins.
+
+    Raises:
+        Problem: 403 for everybody else.
+    """
+    if before is not after and caller.role is not Role.ADMIN:
+        raise Problem("forbidden", "Only an admin may make somebody a lead or an admin, or take that away; ask one.")

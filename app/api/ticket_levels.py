@@ -14,7 +14,7 @@ from app.api.front_door import Route
 from app.api.shapes import Given, Instant, Number, Prose, Told, UnwrittenProse, answer
 from app.api.ticket_shapes import TicketShape
 from app.db import ids
-from app.domain import escalation
+from app.domain import passing
 from app.domain.acts import levels
 
 router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route)
@@ -58,7 +58,7 @@ class RuleShape(Told):
 
     rule: str
     clause: str
-    raise_to: int
+    raise_to: int | None
     fires: bool
     at: Instant | None
     why: str
@@ -115,6 +115,6 @@ async def preview_escalation_rules(ticket_id: str, held: Held, caller: House, no
             at=outlook.at,
             why=outlook.why,
         )
-        for outlook in escalation.outlooks(found, terms, now)
+        for outlook in passing.outlooks(found, terms, now)
     ]
     return answer(RulesShape(as_of=now, rules=said))

@@ -252,7 +252,7 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
 
 def _desk_turns(found: Ticket, terms: Terms, as_of: datetime) -> list[datetime]:
     """Return when the desk opens or closes next, where that changes how a ticket is handled."""
-    if found.status is not Status.NEW:
+    if not found.running(Clock.ACKNOWLEDGEMENT):
         return []
     opens, closes = terms.calendar.next_open(as_of), terms.calendar.next_close(as_of)
     return [turn for turn in [closes if opens == as_of else opens] if turn]
@@ -266,7 +266,7 @@ _WHEN: Final = {
 
 
 def _handling(found: Ticket, terms: Terms, as_of: datetime) -> TicketHandlingShape | None:
-    if found.status is not Status.NEW:
+    if not found.running(Clock.ACKNOWLEDGEMENT):
         return None
     when = eligibility.handling(found.priority, terms, as_of)
     return TicketHandlingShape(mode=when.mode, starts_at=when.starts_at, message=_WHEN[when.mode])

@@ -33,6 +33,7 @@ from app.api.ticket_shapes import (
     year_of,
 )
 from app.db import checks, events, ids, tickets
+from app.db.checks import Found
 from app.db.events import Selection
 from app.db.register import After
 from app.db.statements import ConstraintError
@@ -60,7 +61,11 @@ class TicketRequest(RequestShape):
         str | None, Field(max_length=64, description="An earlier ticket of the same client, by its id or ref.")
     ] = None
     eligibility_check_id: Annotated[
-        UUID | None, Field(description="A stored check of the same client, category and channel; one ticket uses it.")
+        UUID | None,
+        Field(
+            description="A stored check of the same client, category and channel; one ticket uses it."
+            " One that a lead has overridden lets the ticket in."
+        ),
     ] = None
     received_at: Annotated[Instant | None, Field(description="Staff only: when the request came, up to now.")] = None
     answered: Annotated[
@@ -80,7 +85,8 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
 
     The policy in force at `received_at` decides. A refused request answers 403 `not_eligible`
     with the whole decision, and what was written is kept: see the decision's `id`. An accepted
-    one answers 201 with its clocks running and `warnings` to show. Contacts open tickets by the
+    one answers 201 with its clocks running and `warnings` to show. With the `eligibility_check_id`
+    of a refusal that a lead has overridden, the ticket is taken all the same. Contacts open tickets by the
     portal only, whatever a check of the policy says of another channel.
     """
     client_id, contact_id = eligibility.whose(body, caller)
@@ -103,9 +109,9 @@ async def _open(
     """Fetch, decide, store; None where the calendar has changed in between."""
     client_id, contact_id = whose
     terms, received_at = await _terms(held, body, caller, now)
-    earlier = await _linked(held, body, Scope(client_id, caller.scope.contact_id))
+    earlier, check = await _linked(held, body, Scope(client_id, caller.scope.contact_id))
     decision = await eligibility.judge(held, body, body.description, client_id, contact_id, received_at)
-    if decision.outcome is Outcome.DENIED:
+    if decision.outcome is Outcome.DENIED and not (check and check.overridden_at):
         written = body.model_dump(mode="json")
         return await eligibility.refuse(held, caller, now, once, decision, whose, written)
     number = await tickets.next_ref(held.pool)
@@ -151,9 +157,9 @@ async def _terms(held: Runtime, body: TicketRequest, caller: Caller, now: dateti
     return await held.book.in_force(received_at), received_at
 
 
-async def _linked(held: Runtime, body: TicketRequest, scope: Scope) -> UUID | None:
-    """Return the ticket followed up on; it and the check used have to be in scope, and the check to fit."""
-    found = []
+async def _linked(held: Runtime, body: TicketRequest, scope: Scope) -> tuple[UUID | None, Found | None]:
+    """Return the ticket followed up on and the check used; both have to be in scope, and the check to fit."""
+    found, check = list[FieldError](), None
     earlier = await acting.find(held, body.follow_up_of, scope) if body.follow_up_of else None
     if body.follow_up_of and earlier is None:
         found.append(FieldError("/follow_up_of", "unknown_ticket", "name a ticket of the same client"))
@@ -166,7 +172,7 @@ async def _linked(held: Runtime, body: TicketRequest, scope: Scope) -> UUID | No
             found.append(FieldError("/eligibility_check_id", "unknown_check", message))
     if found:
         raise errors.invalid(found)
-    return earlier.id if earlier else None
+    return earlier.id if earlier else None, check
 
 
 def _one_or_more(choices: type[StrEnum]) -> Any:  # noqa: ANN401  # what the framework takes

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import structlog
 import typer
@@ -23,8 +23,11 @@ from app.cli.problems import StartError
 from app.db import migrations
 from app.db import pool as pools
 from app.db.migrations import MigrationError
+from app.db.policies import Version
 from app.db.pool import Pool
 from app.db.statements import DatabaseUnavailableError
+from app.domain.errors import InvalidDocumentError
+from app.domain.events import rfc3339
 from app.embedded import EmbeddedError, EmbeddedPostgres
 from app.main import create_app
 from app.settings import Settings, SettingsError, load
@@ -40,6 +43,8 @@ def plainly() -> Iterator[None]:
         yield
     except (SettingsError, StartError, EmbeddedError, MigrationError) as error:
         _give_up(str(error))
+    except InvalidDocumentError as error:
+        _give_up("\n".join(f"{wrong.pointer or '/'}: {wrong.message}" for wrong in error.errors))
     except DatabaseUnavailableError:
         _give_up("The database can't be reached; start it, mend DATABASE_URL, or unset it to use the embedded one.")
 
@@ -209,6 +214,27 @@ def migrate() -> None:
 async def _publish(url: str) -> None:
     async with connected(url) as pool:
         await setup.publish_shipped_policy(pool, datetime.now(UTC))
+
+
+@app.command(name="publish-policy")
+def publish_policy(
+    path: Annotated[Path, typer.Argument(help="The document: TOML like app/policies/v1.toml, or JSON.")],
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with it.")] = False,
+) -> None:
+    """Publish the next version of the policy: in force from its `effective_from`, or at once where it has none."""
+    with plainly():
+        settings = load()
+        document = setup.read_document(path)
+        with database(settings) as found:
+            version = asyncio.run(_publish_next(found.url, document, check=check))
+    verb = "would be" if check else "is"
+    print(f"Policy version {version.number} {verb} in force from {rfc3339(version.effective_from)}.")
+
+
+async def _publish_next(url: str, document: dict[str, Any], *, check: bool) -> Version:
+    async with connected(url) as pool:
+        return await setup.publish_next(pool, document, clock=lambda: datetime.now(UTC), check=check)
 
 
 @app.command()

@@ -1,13 +1,18 @@
 """What every installation starts from: the shipped policy, its calendar, the public holidays."""
 
+import json
 import tomllib
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from app.db import ids, policies
-from app.db.policies import Calendar, Version
+from app.cli.problems import StartError
+from app.db import ids, policies, tickets
+from app.db import pool as pools
+from app.db.policies import Book, Calendar, Version
 from app.db.pool import Pool
+from app.db.statements import ConstraintError
 from app.domain import policy
 from app.domain.hours import DateException
 from app.domain.policy import PolicyVersion
@@ -27,6 +32,49 @@ async def publish_shipped_policy(pool: Pool, now: datetime) -> None:
         await policies.add_calendar(pool, desk, None)
     kept = Version(version.number, version.effective_from, desk.id, plain(document), now)
     await policies.publish(pool, kept)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a policy document from a file, as TOML or, by its ending, as JSON.
+
+    Raises:
+        StartError: there is no such file, or it is no such document.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise StartError(f"{path} can't be read: {error.strerror}; name the policy's file.") from None
+    except ValueError as error:
+        raise StartError(f"{path} is no well-formed {path.suffix.lstrip('.') or 'TOML'}: {error}.") from None
+    if not isinstance(found, dict):
+        raise StartError(f"{path} holds no policy: its document is an object.")
+    return {name: plain(value) for name, value in found.items()}
+
+
+async def publish_next(pool: Pool, document: dict[str, Any], *, clock: Callable[[], datetime], check: bool) -> Version:
+    """Publish a document as the next version of the policy, or only have it checked.
+
+    Raises:
+        InvalidDocumentError: naming every field that is wrong.
+        StartError: another version takes effect at the same instant, or was published meanwhile.
+    """
+    async with pools.transaction(pool, snapshot=check) as connection:
+        if not check:
+            # Whoever is writing a ticket now is waited for, and whoever comes later sees the new version.
+            await tickets.hold_back_writes(connection)
+        book = Book(connection)
+        await book.read()
+        version = book.upcoming(document, clock())
+        if check:
+            return version
+        try:
+            published = await policies.publish(connection, version)
+        except ConstraintError:
+            raise StartError("Another version takes effect at this very instant; choose another one.") from None
+        if not published:
+            raise StartError("Somebody else has just published this version; read it, then decide.")
+    return version
 
 
 def _calendar(document: dict[str, Any], version: PolicyVersion, now: datetime) -> Calendar:

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Select, func, insert, or_, select, tuple_
+from sqlalchemy import ClauseElement, Select, and_, func, insert, or_, select, tuple_
 
 from app.db.idempotency import Answer, together
 from app.db.register import After
 from app.db.statements import Narrowing, effect, many, one
-from app.db.tables import eligibility_checks
+from app.db.tables import eligibility_checks, eligibility_overrides
 from app.domain.eligibility import Outcome
 from app.domain.events import Role
 
@@ -32,6 +32,26 @@ class Check:
     request: Mapping[str, Any]
     decision: Mapping[str, Any]
     ticket_attempt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """That a lead lets a refused request in all the same, and why."""
+
+    client_id: UUID
+    check_id: UUID
+    reason: str
+    overridden_by: UUID
+    overridden_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Check):
+    """A stored decision, with its override where there is one."""
+
+    override_reason: str | None
+    overridden_by: UUID | None
+    overridden_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +81,36 @@ def add(check: Check, answer: Answer | None) -> ClauseElement:
     return together(insert(eligibility_checks).values(**values).returning(eligibility_checks.c.id).cte("added"), answer)
 
 
-@one(Check)
+@effect
+def override(entry: Override, answer: Answer | None) -> ClauseElement:
+    """Store an override, and the answer with it.
+
+    Raises:
+        ConstraintError: the decision was overridden already.
+    """
+    values = {column.name: getattr(entry, column.name) for column in eligibility_overrides.c}
+    added = insert(eligibility_overrides).values(**values).returning(eligibility_overrides.c.check_id)
+    return together(added.cte("added"), answer)
+
+
+def _found() -> Select[Any]:
+    check, own = eligibility_checks.c, eligibility_overrides.c
+    joined = and_(own.client_id == check.client_id, own.check_id == check.id)
+    columns = (*check, own.reason.label("override_reason"), own.overridden_by, own.overridden_at)
+    return select(*columns).outerjoin_from(eligibility_checks, eligibility_overrides, joined)
+
+
+@one(Found)
 def get(id: UUID, scope: Scope) -> ClauseElement:  # noqa: A002  # the column's name
     """Find a stored decision among those in scope."""
-    return _scoped(select(*eligibility_checks.c).where(eligibility_checks.c.id == id), scope)
+    return _scoped(_found().where(eligibility_checks.c.id == id), scope)
 
 
-@many(Check)
+@many(Found)
 def page(scope: Scope, outcome: str | None, after: After | None, most: int) -> ClauseElement:
     """List stored decisions, the newest first."""
     table = eligibility_checks.c
-    query = _scoped(select(*table).order_by(table.created_at.desc(), table.id.desc()).limit(most), scope)
+    query = _scoped(_found().order_by(table.created_at.desc(), table.id.desc()).limit(most), scope)
     if outcome is not None:
         query = query.where(table.outcome == outcome)
     if after is not None:

@@ -6,16 +6,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, and_, func, insert, literal_column, select, tuple_
+from sqlalchemy import ClauseElement, and_, func, insert, literal_column, select, tuple_, update
 
 from app.db.idempotency import Answer, together
 from app.db.register import After
-from app.db.statements import Connection, effect, many, one
-from app.db.tables import calendar_revisions, calendars, policy_versions
-from app.domain import policy
+from app.db.statements import Connection, effect, many, one, scalar
+from app.db.tables import calendar_revisions, calendars, policy_acknowledgements, policy_versions, terms_changes
+from app.domain import policy, publishing
 from app.domain.calendar import BusinessCalendar
 from app.domain.errors import NoPolicyInForceError
-from app.domain.hours import HoursReader
+from app.domain.hours import DateException, HoursReader
 from app.domain.policy import PolicyVersion, Terms
 
 
@@ -28,6 +28,17 @@ class Version:
     calendar_id: UUID
     document: Mapping[str, Any]
     published_at: datetime
+    taken_back_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """That a client has reviewed a version, and which of their people said so."""
+
+    client_id: UUID
+    policy_version: int
+    contact_id: UUID
+    acknowledged_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +72,63 @@ def versions() -> ClauseElement:
 
 @effect
 def publish(version: Version) -> ClauseElement:
-    """Store a policy version; without effect where its number is taken."""
+    """Store a policy version; without effect where its number is taken.
+
+    Raises:
+        ConstraintError: another version takes effect at the same instant.
+    """
     values = {column.name: getattr(version, column.name) for column in policy_versions.c}
     # Through an INSERT of a SELECT, as the number may be there already and that is no error.
     source = select(*values.values()).where(
         ~select(policy_versions.c.number).where(policy_versions.c.number == version.number).exists()
     )
     return insert(policy_versions).from_select(list(values), source).returning(policy_versions.c.number)
+
+
+@effect
+def take_back(number: int, at: datetime) -> ClauseElement:
+    """Take a version back; without effect where that was done already."""
+    its = and_(policy_versions.c.number == number, policy_versions.c.taken_back_at.is_(None))
+    return update(policy_versions).where(its).values(taken_back_at=at).returning(policy_versions.c.number)
+
+
+@effect
+def acknowledge(entry: Acknowledgement, answer: Answer | None) -> ClauseElement:
+    """Note that a client has reviewed a version, and keep the answer.
+
+    Raises:
+        ConstraintError: they had already.
+    """
+    values = {column.name: getattr(entry, column.name) for column in policy_acknowledgements.c}
+    added = insert(policy_acknowledgements).values(**values).returning(policy_acknowledgements.c.client_id)
+    return together(added.cte("added"), answer)
+
+
+@one(Acknowledgement)
+def acknowledgement(client_id: UUID, number: int) -> ClauseElement:
+    """Find out whether a client has reviewed a version."""
+    table = policy_acknowledgements.c
+    return select(*table).where(and_(table.client_id == client_id, table.policy_version == number))
+
+
+@many(Acknowledgement)
+def acknowledgements(client_id: UUID | None, number: int | None, after: After | None, most: int) -> ClauseElement:
+    """List acknowledgements, the newest first."""
+    table = policy_acknowledgements.c
+    query = select(*table).order_by(table.acknowledged_at.desc(), table.client_id.desc()).limit(most)
+    if client_id is not None:
+        query = query.where(table.client_id == client_id)
+    if number is not None:
+        query = query.where(table.policy_version == number)
+    if after is not None:
+        query = query.where(tuple_(table.acknowledged_at, table.client_id) < tuple_(after.created_at, after.id))
+    return query
+
+
+@scalar(int)
+def changes() -> ClauseElement:
+    """Count the changes of policy and calendars there have been."""
+    return select(terms_changes.c.number)
 
 
 def _latest() -> Any:  # noqa: ANN401  # a query with these columns
@@ -129,24 +190,26 @@ def add_calendar(calendar: Calendar, answer: Answer | None) -> ClauseElement:
 
 @effect
 def add_revision(revision: Revision) -> ClauseElement:
-    """Store the next revision of a calendar.
+    """Store the next revision of a calendar, not before the one before, whatever the machine's clock says.
 
     Raises:
         ConstraintError: somebody else has added one with its number.
     """
     values = {column.name: getattr(revision, column.name) for column in calendar_revisions.c}
+    table = calendar_revisions.c
+    before = select(func.max(table.changed_at)).where(table.calendar_id == revision.calendar_id).scalar_subquery()
+    values["changed_at"] = func.greatest(revision.changed_at, before)
     return insert(calendar_revisions).values(**values).returning(literal_column("1"))
 
 
 class Book:
-    """All terms there are, kept in memory: what is published never changes, so it is read once.
-
-    A version or revision that isn't known yet makes the book read again.
-    """
+    """All terms there are, kept in memory, and read again when the count of their changes has gone on."""
 
     def __init__(self, via: Connection) -> None:
         self.via = via
+        self.read_at = 0
         self.policies: dict[int, PolicyVersion] = {}
+        self.live: list[PolicyVersion] = []
         self.calendars: dict[int, UUID] = {}
         self.exceptions: dict[UUID, dict[int, Revision]] = {}
         self.terms: dict[tuple[int, int], Terms] = {}
@@ -157,17 +220,40 @@ class Book:
         Raises:
             NoPolicyInForceError: the instant lies before the first version.
         """
-        found = self._in_force(at)
-        if found is None:
+        if not self.live:
             await self.read()
-            found = self._in_force(at)
+        found = self._in_force(at)
         if found is None:
             raise NoPolicyInForceError("no policy version is in force at this instant; ask about a later one")
         return await self.of(found.number, max(self.exceptions[self.calendars[found.number]]))
 
     def _in_force(self, at: datetime) -> PolicyVersion | None:
-        begun = [version for version in self.policies.values() if version.effective_from <= at]
+        begun = [version for version in self.live if version.effective_from <= at]
         return max(begun, key=lambda version: version.effective_from, default=None)
+
+    def following(self, version: PolicyVersion) -> PolicyVersion | None:
+        """Return the version that takes effect next after another one."""
+        later = [other for other in self.live if other.effective_from > version.effective_from]
+        return min(later, key=lambda other: other.effective_from, default=None)
+
+    def upcoming(self, document: Mapping[str, Any], now: datetime) -> Version:
+        """Return a document as the version to publish next.
+
+        Raises:
+            InvalidDocumentError: naming every field that is wrong.
+        """
+        latest = max(self.policies)
+        calendar_id = self.calendars[latest]
+        revisions = self.exceptions[calendar_id]
+        exceptions = read_exceptions(revisions[max(revisions)].exceptions)
+        complete = publishing.completed(document, latest=latest, now=now)
+        version = publishing.review(complete, latest=latest, exceptions=exceptions, now=now)
+        return Version(version.number, version.effective_from, calendar_id, complete, now)
+
+    def desk(self, calendar_id: UUID, at: datetime) -> PolicyVersion | None:
+        """Return the version that says when the desk of a calendar is open, if policy versions share it."""
+        found = self._in_force(at)
+        return found if found and self.calendars[found.number] == calendar_id else None
 
     async def of(self, number: int, revision: int) -> Terms:
         """Return a policy version with its calendar as it is now, which is at least at a revision."""
@@ -180,20 +266,37 @@ class Book:
 
     def _terms(self, number: int, latest: int) -> Terms:
         version, entries = self.policies[number], self.exceptions[self.calendars[number]]
-        calendars = {revision: _calendar_of(version, entry.exceptions) for revision, entry in entries.items()}
-        return Terms(version, calendars[latest], latest, entries[latest].changed_at, calendars)
+        known = {
+            revision: (entry.changed_at, _calendar_of(version, entry.exceptions)) for revision, entry in entries.items()
+        }
+        changed_at, calendar = known[latest]
+        return Terms(version, calendar, latest, changed_at, known)
+
+    async def keep_up(self, count: int) -> None:
+        """Read again if there have been changes since, up to a count of them."""
+        if count > self.read_at:
+            await self.read()
 
     async def read(self) -> None:
         """Read everything anew, and only then put it in place: others may be looking meanwhile."""
+        count = await changes(self.via)
         known = await versions(self.via)
         found = {version.calendar_id: await revisions(self.via, version.calendar_id) for version in known}
         self.exceptions = {name: {entry.revision: entry for entry in entries} for name, entries in found.items()}
         self.calendars = {version.number: version.calendar_id for version in known}
         self.policies = {version.number: policy.parse(version.document) for version in known}
+        self.terms = {}
+        self.live = [self.policies[version.number] for version in known if version.taken_back_at is None]
+        self.read_at = count
 
 
 def _calendar_of(version: PolicyVersion, exceptions: Sequence[Mapping[str, Any]]) -> BusinessCalendar:
+    return BusinessCalendar(version.timezone, version.weekly, read_exceptions(exceptions))
+
+
+def read_exceptions(found: Sequence[Mapping[str, Any]]) -> tuple[DateException, ...]:
+    """Read the exceptions of a revision."""
     reader = HoursReader()
-    found = reader.exceptions(exceptions, "/exceptions")
+    exceptions = reader.exceptions(found, "/exceptions")
     reader.finish()
-    return BusinessCalendar(version.timezone, version.weekly, found)
+    return exceptions

@@ -8,7 +8,7 @@ from sqlalchemy import ClauseElement, func, insert, literal_column, select
 
 from app.db.register import Register
 from app.db.statements import effect, one
-from app.db.tables import TextEnum, agents, api_keys, contacts
+from app.db.tables import TextEnum, agents, api_keys, contacts, terms_changes
 from app.domain.events import Role
 
 
@@ -45,7 +45,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a key says about its bearer today; the role of a person is read where the person is kept."""
+    """What a key says about its bearer today; the role of a person is read where the person is kept.
+
+    `terms_changes` comes along so that whoever asks is answered by the terms of now, on every process.
+    """
 
     digest: bytes
     role: Role
@@ -56,6 +59,7 @@ class Credential:
     name: str
     expires_at: datetime | None
     revoked_at: datetime | None
+    terms_changes: int
 
 
 register = Register(agents, Agent, owner=agents.c.id, named=agents.c.email)
@@ -83,6 +87,7 @@ def credential(id: str) -> ClauseElement:  # noqa: A002  # the column's name
             key.name,
             key.expires_at,
             key.revoked_at,
+            select(terms_changes.c.number).scalar_subquery().label("terms_changes"),
         )
         .select_from(
             api_keys.outerjoin(agents, agents.c.id == key.agent_id).outerjoin(contacts, contacts.c.id == key.contact_id)

@@ -230,8 +230,38 @@ policy_versions = Table(
     Column("calendar_id", Uuid, ForeignKey("calendars.id"), nullable=False),
     Column("document", JSONB, nullable=False),
     _instant("published_at"),
-    UniqueConstraint("effective_from"),
+    # A version is taken back only before it takes effect; nothing else of it ever changes.
+    _instant("taken_back_at", nullable=True),
+    Index(
+        "uq_policy_versions_live_effective_from",
+        "effective_from",
+        unique=True,
+        postgresql_where=text("taken_back_at IS NULL"),
+    ),
     CheckConstraint("number > 0", name="number"),
+    CheckConstraint("taken_back_at < effective_from", name="taken_back_at"),
+)
+
+policy_acknowledgements = Table(
+    "policy_acknowledgements",
+    metadata,
+    Column("client_id", Uuid, nullable=False),
+    Column("policy_version", Integer, ForeignKey("policy_versions.number"), nullable=False),
+    Column("contact_id", Uuid, nullable=False),
+    _instant("acknowledged_at"),
+    PrimaryKeyConstraint("client_id", "policy_version"),
+    ForeignKeyConstraint(["client_id", "contact_id"], ["contacts.client_id", "contacts.id"]),
+    Index(None, "acknowledged_at", "client_id"),
+)
+
+# Counted up by triggers whenever a policy version or a calendar changes: who has read the terms
+# at one number need not read them again until there is another.
+terms_changes = Table(
+    "terms_changes",
+    metadata,
+    Column("singleton", Boolean, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    CheckConstraint("singleton", name="singleton"),
 )
 
 calendars = Table(
@@ -282,6 +312,18 @@ eligibility_checks = Table(
     Index(None, "created_at", "id"),
     _one_of("outcome", Outcome),
     CheckConstraint("NOT ticket_attempt OR outcome = 'denied'", name="ticket_attempt"),
+)
+
+eligibility_overrides = Table(
+    "eligibility_overrides",
+    metadata,
+    Column("client_id", Uuid, nullable=False),
+    Column("check_id", Uuid, nullable=False),
+    *_text("reason", 2_000),
+    Column("overridden_by", Uuid, ForeignKey("agents.id"), nullable=False),
+    _instant("overridden_at"),
+    PrimaryKeyConstraint("client_id", "check_id"),
+    ForeignKeyConstraint(["client_id", "check_id"], ["eligibility_checks.client_id", "eligibility_checks.id"]),
 )
 
 ticket_refs: Final = Sequence("ticket_refs", metadata=metadata)

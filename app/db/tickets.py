@@ -364,16 +364,28 @@ def _recounted(ticket: Ticket, story: Story) -> ColumnElement[bool]:
     return select(literal_column("1")).join_from(calendar_revisions, policy_versions, joined).where(newer).exists()
 
 
+def _in_force(ticket: Ticket) -> ColumnElement[bool]:
+    """Tell whether the policy version by which a ticket was opened is the one in force when it was received."""
+    table = policy_versions.c
+    found: Select[Any] = (
+        select(table.number)
+        .where(table.effective_from <= ticket.received_at, table.taken_back_at.is_(None))
+        .order_by(table.effective_from.desc())
+        .limit(literal_column("1"))
+    )
+    return found.scalar_subquery() == ticket.policy_version
+
+
 @effect
 def add(ticket: Ticket, story: Story, answer: Answer | None) -> ClauseElement:
-    """Store a new ticket with its story and the answer, all or nothing; no effect where the calendar has changed.
+    """Store a new ticket with its story and the answer, all or nothing; no effect where the terms have changed.
 
     Raises:
         ConstraintError: the key of the answer is taken, or the eligibility check is used already.
     """
     values = {field.name: getattr(ticket, field.name) for field in fields(Ticket) if field.name != "cycles"}
     values |= {"next_at": story.next_at}
-    source = select(*values.values()).where(~_recounted(ticket, story))
+    source = select(*values.values()).where(~_recounted(ticket, story), _in_force(ticket))
     added = insert(tickets).from_select(list(values), source).returning(*_key()).cte("changed")
     return _with_story(added, story, answer)
 

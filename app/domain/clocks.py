@@ -135,18 +135,20 @@ class Cycle:
 
     def warnings(self, calendar: BusinessCalendar) -> list[tuple[int, datetime]]:
         """Return each percentage not warned of yet with its instant, in the base in which one warns."""
+        ahead = [percent for percent in self.warn_at if percent > self.warned]
+        return [(percent, instant) for percent in ahead if (instant := self.share_at(percent, calendar))]
+
+    def share_at(self, percent: int, calendar: BusinessCalendar) -> datetime | None:
+        """Return when a share of the time up to the due date is over, in the base in which one warns.
+
+        None while the cycle is paused, and where no such time lies before the due date.
+        """
         if self.due_at is None:
-            return []
+            return None
         stretches = list(self._stretches(self.due_at))
         lengths = (calendar.between(start, end or self.due_at, self.warn_base) for start, end in stretches)
         span = sum(lengths, start=NO_TIME)
-        if not span:
-            return []
-        return [
-            (percent, _reach(stretches, span * percent // WHOLE, self.warn_base, calendar) or self.due_at)
-            for percent in self.warn_at
-            if percent > self.warned
-        ]
+        return _reach(stretches, span * percent // WHOLE, self.warn_base, calendar) if span else None
 
     def trace(self, calendar: BusinessCalendar, as_of: datetime) -> tuple[Segment, ...]:
         """Explain the cycle in segments without gaps whose counted time adds up.

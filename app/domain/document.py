@@ -70,10 +70,16 @@ class Table:
 
     def text(self, name: str, most: int = 2_000) -> str:
         """Read a text of 1 to `most` characters."""
-        value = self.fields.get(name, "-")
+        return self._text(self.fields.get(name, "-"), f"{self.pointer}/{name}", most)
+
+    def texts(self, name: str, most: int = 2_000) -> tuple[str, ...]:
+        """Read a list of texts of 1 to `most` characters each; absent is empty."""
+        return tuple(self._text(item, pointer, most) for item, pointer in self.items(name))
+
+    def _text(self, value: object, pointer: str, most: int) -> str:
         if isinstance(value, str) and value.strip() and len(value) <= most:
             return value
-        self.reader.refuse(f"{self.pointer}/{name}", "wrong_text", f"give a text of 1 to {most} characters")
+        self.reader.refuse(pointer, "wrong_text", f"give a text of 1 to {most} characters")
         return "-"
 
     def integer(self, name: str, least: int, most: int) -> int:

@@ -1,14 +1,15 @@
 """Whether a request is taken, and why: every finding of the policy's rules at once, never only the first."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from app.domain.errors import NotOverridableError
 from app.domain.events import Json, rfc3339
-from app.domain.policy import Category, Channel, Clause, Clock, Kind, Priority, Severity, Terms, Tier
+from app.domain.policy import Category, Channel, Clause, Clock, Kind, Limits, Priority, Severity, Terms, Tier
 from app.domain.ticket import Details
 
 
@@ -224,15 +225,13 @@ def check(facts: Facts, terms: Terms, now: datetime) -> Decision:
     """
     judgement = _Judgement(facts, terms, now)
     findings = tuple(judgement.findings())
-    refusals = {finding.code for finding in findings if finding.severity is Severity.REFUSAL}
-    # A caller refused by the phone's own rules gets in by the portal, and is told how; nobody else does.
-    possible = refusals <= _PHONE
+    refused, possible = _refused(findings), _possible(findings)
     return Decision(
-        outcome=Outcome.DENIED if refusals else Outcome.ALLOWED_WITH_WARNINGS if findings else Outcome.ALLOWED,
+        outcome=Outcome.DENIED if refused else Outcome.ALLOWED_WITH_WARNINGS if findings else Outcome.ALLOWED,
         policy_version=terms.policy.number,
         as_of=now,
         findings=findings,
-        alternatives=tuple(judgement.alternatives([finding.code for finding in findings], possible=possible)),
+        alternatives=tuple(judgement.alternatives(findings)),
         handling=handling(facts.request.priority, terms, now) if possible else None,
         clocks=tuple(judgement.clocks()) if possible else (),
     )
@@ -251,27 +250,49 @@ def check_reopening(facts: Facts, terms: Terms, now: datetime) -> Decision:
         policy_version=terms.policy.number,
         as_of=now,
         findings=findings,
-        alternatives=tuple(judgement.alternatives([finding.code for finding in findings], possible=False)),
+        alternatives=tuple(judgement.alternatives(findings)),
         handling=None,
         clocks=(),
     )
 
 
+def require_overridable(outcome: Outcome, decided_at: datetime, limits: Limits, now: datetime) -> None:
+    """See that a decision may be overridden: it refuses, and was made within the policy's limit.
+
+    Raises:
+        NotOverridableError: it refuses nothing, or was made too long ago.
+    """
+    if outcome is not Outcome.DENIED:
+        raise NotOverridableError("this decision refuses nothing; open the ticket as it is")
+    if now - decided_at > limits.override:
+        raise NotOverridableError(
+            f"this decision is older than {limits.override.days} days; have the request judged again, and override that"
+        )
+
+
 def channels(
     agreements: tuple[Agreement, ...], terms: Terms, now: datetime
 ) -> list[tuple[Channel, tuple[Finding, ...]]]:
-    """Say of each channel what stands against using it now: the phone for an urgent matter, the others for any.
+    """Say of each channel what stands against using it now for something urgent.
 
     Raises:
         InstantOutOfRangeError: the instant lies outside 2000 to 2100.
     """
     found = []
     for channel in Channel:
-        urgent = terms.policy.channels[channel].urgent_only and terms.policy.urgent
-        request = Request(channel, Category.INCIDENT, terms.policy.urgent[-1] if urgent else Priority.NORMAL)
+        request = Request(channel, Category.INCIDENT, next(iter(terms.policy.urgent), Priority.LOW))
         against = _Judgement(Facts(request, agreements), terms, now).findings()
         found.append((channel, tuple(each for each in against if each.severity is Severity.REFUSAL)))
     return found
+
+
+def _refused(findings: Sequence[Finding]) -> set[FindingCode]:
+    return {finding.code for finding in findings if finding.severity is Severity.REFUSAL}
+
+
+def _possible(findings: Sequence[Finding]) -> bool:
+    """Tell whether the portal would take the request: only a caller refused by the phone's own rules gets in so."""
+    return _refused(findings) <= _PHONE
 
 
 _PHONE: Final = frozenset(
@@ -484,14 +505,15 @@ class _Judgement:
 
     # ------------------------------------------------------------------------------ what then
 
-    def alternatives(self, codes: list[FindingCode], *, possible: bool) -> Iterator[Alternative]:
+    def alternatives(self, findings: Sequence[Finding]) -> Iterator[Alternative]:
         """Yield what would work instead, each kind once, in the order of the findings."""
+        codes = [finding.code for finding in findings]
         offers = {
             AlternativeKind.CONSULTATION: self._consultation(),
             AlternativeKind.SEPARATE_AGREEMENT: self._separate_agreement(),
         }
         yield from (offers[kind] for kind in dict.fromkeys(kind for code in codes for kind in _INSTEAD.get(code, ())))
-        if possible and (_PHONE | {FindingCode.EMAIL_IS_FOR_NON_URGENT}).intersection(codes):
+        if _possible(findings) and (_PHONE | {FindingCode.EMAIL_IS_FOR_NON_URGENT}).intersection(codes):
             yield from self._other_channels(_PHONE.intersection(codes))
 
     def _other_channels(self, failing: frozenset[FindingCode]) -> Iterator[Alternative]:

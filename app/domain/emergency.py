@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from app.domain.calendar import MICROSECOND
 from app.domain.events import EventKind, rfc3339
 from app.domain.policy import Clock, Terms
 from app.domain.telling import Telling
@@ -13,7 +14,21 @@ MESSAGE = "The desk is closed: help is limited to critical issues, and the peopl
 def closes_at(ticket: Ticket, terms: Terms, since: datetime) -> datetime | None:
     """Return when, after an instant, the desk first closes on a critical ticket that nobody has acknowledged."""
     unheard = _critical(ticket, terms) and ticket.running(Clock.ACKNOWLEDGEMENT)
-    return terms.calendar.next_close(since) if unheard else None
+    return _next_close(terms, since) if unheard else None
+
+
+def _next_close(terms: Terms, since: datetime) -> datetime | None:
+    """Return when the desk first closes after an instant: by its hours, or by a change of its calendar."""
+    found, at = terms.as_of(since - MICROSECOND), since
+    for changed in terms.after(found.revision):
+        closes = found.calendar.next_close(at)
+        if closes and closes < changed.changed_at:
+            return closes
+        was_open = found.calendar.is_open(changed.changed_at - MICROSECOND)
+        if was_open and not changed.calendar.is_open(changed.changed_at):
+            return changed.changed_at
+        found, at = changed, changed.changed_at
+    return found.calendar.next_close(at)
 
 
 def begin_if_closed(telling: Telling) -> None:

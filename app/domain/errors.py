@@ -5,6 +5,8 @@ DomainError
 +-- NaiveDatetimeError          an instant without a UTC offset
 +-- InvalidDocumentError        a document or a request, with every field that is wrong
 +-- NoPolicyInForceError        no version of the policy is in force at the instant
++-- PolicyInForceError          a version that has taken effect can't be taken back
++-- NotOverridableError         a decision refuses nothing, or was made too long ago to be overridden
 +-- ActForbiddenError           nobody in this role may ever do this act
 +-- ActNotAllowedError          the ticket, as it stands, doesn't allow this act
     +-- NothingToChangeError    the act would change nothing
@@ -40,6 +42,18 @@ class NoPolicyInForceError(DomainError):
     """No version of the policy is in force at the instant asked about."""
 
     code = "no_policy_in_force"
+
+
+class PolicyInForceError(DomainError):
+    """A version of the policy has taken effect, or was taken back already."""
+
+    code = "policy_in_force"
+
+
+class NotOverridableError(DomainError):
+    """A decision on eligibility refuses nothing, or was made too long ago to be overridden."""
+
+    code = "not_overridable"
 
 
 @dataclass(frozen=True, slots=True)

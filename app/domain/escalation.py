@@ -40,14 +40,20 @@ def outlooks(ticket: Ticket, terms: Terms, now: datetime) -> list[Outlook]:
 
 
 def _outlook(rule: EscalationRule, ticket: Ticket, terms: Terms, now: datetime) -> Outlook:
-    found = next(iter(_triggered(rule, ticket, terms)), None)
-    if ticket.status not in ACTIVE or found is None:
-        return Outlook(rule, "nothing has triggered it" if found is None else f"the ticket is {ticket.status}")
+    said = [_would(found, ticket, now) for found in _triggered(rule, ticket, terms)]
+    if ticket.status not in ACTIVE or not said:
+        return Outlook(rule, f"the ticket is {ticket.status}" if said else "nothing has triggered it")
+    return next((outlook for outlook in said if outlook.fires), said[-1])
+
+
+def _would(found: Pending, ticket: Ticket, now: datetime) -> Outlook:
+    rule = found.rule
     reasons = {
+        f"it is not for {ticket.priority} tickets": not _concerns(rule, ticket),
         f"it has had its say on {found.trigger}": f"{rule.id}:{found.trigger}" in ticket.rules_applied,
         "the ticket waits for its client; it is looked at at the resume": ticket.status is Status.WAITING_ON_CLIENT,
         "its time has not come": found.at > now,
-        f"the ticket is at level {ticket.level} already": ticket.level >= rule.raise_to,
+        f"the ticket is at level {ticket.level} already": _there(rule, ticket),
     }
     why = next((reason for reason, holds in reasons.items() if holds), None)
     return Outlook(rule, why or f"triggered by {found.trigger}", found.at, fires=why is None)
@@ -58,9 +64,19 @@ def pending(ticket: Ticket, terms: Terms) -> Iterator[Pending]:
     if ticket.status is Status.WAITING_ON_CLIENT or ticket.status not in ACTIVE:
         return
     for rule in terms.policy.rules:
+        if not _concerns(rule, ticket):
+            continue
         for found in _triggered(rule, ticket, terms):
             if f"{rule.id}:{found.trigger}" not in ticket.rules_applied:
                 yield found
+
+
+def _concerns(rule: EscalationRule, ticket: Ticket) -> bool:
+    return not rule.priorities or ticket.priority in rule.priorities
+
+
+def _there(rule: EscalationRule, ticket: Ticket) -> bool:
+    return rule.raise_to is not None and ticket.level >= rule.raise_to
 
 
 def _triggered(rule: EscalationRule, ticket: Ticket, terms: Terms) -> Iterator[Pending]:
@@ -70,25 +86,29 @@ def _triggered(rule: EscalationRule, ticket: Ticket, terms: Terms) -> Iterator[P
             yield Pending(rule, f"classified:{rfc3339(ticket.classified_at)}", at)
         return
     for cycle in ticket.cycles:
-        since = _since(rule, cycle) if cycle.clock is rule.clock and cycle.running else None
+        since = _since(rule, cycle, terms) if cycle.clock is rule.clock and cycle.running else None
         if since:
             at = terms.calendar.add(since, rule.after, rule.base)
             yield Pending(rule, f"{cycle.clock}:{cycle.number}", at)
 
 
-def _since(rule: EscalationRule, cycle: Cycle) -> datetime | None:
+def _since(rule: EscalationRule, cycle: Cycle, terms: Terms) -> datetime | None:
     """Return since when a cycle triggers a rule: it was seen broken, or warned of."""
     if rule.trigger is Trigger.CLOCK_BROKEN:
         return cycle.due_at if cycle.detected_at else None
-    return cycle.started_at if cycle.warned >= (rule.percent or 0) and not cycle.detected_at else None
+    percent = rule.percent or 0
+    if cycle.warned < percent or cycle.detected_at:
+        return None
+    return cycle.share_at(percent, terms.calendar_of(cycle.calendar_revision))
 
 
 def apply(telling: Telling, found: Pending) -> None:
     """Let a rule have its say."""
     rule = found.rule
     data: dict[str, Json] = {"rule": rule.id, "trigger": found.trigger, "clause": rule.clause}
-    if telling.ticket.level >= rule.raise_to:
-        telling.tell(EventKind.RULE_SATISFIED, data, internal=True)
+    if rule.raise_to is None or _there(rule, telling.ticket):
+        told = rule.tell if rule.raise_to is None else ()
+        telling.tell(EventKind.RULE_SATISFIED, data, internal=True, to=told)
     else:
         raise_to(telling, rule.raise_to, data, tell=rule.tell)
 

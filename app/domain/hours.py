@@ -153,6 +153,11 @@ class HoursReader(Reader):
         return None
 
 
+def written(weekly: Weekly) -> dict[str, list[list[str]]]:
+    """Write weekly windows as documents have them."""
+    return {day: [str(window).split("-") for window in windows] for day, windows in zip(WEEKDAYS, weekly, strict=True)}
+
+
 def _overlap(one: Window, other: Window) -> bool:
     """Tell whether two windows that begin on the same date share an instant."""
     ends = [window.end if window.end > window.start else window.end + WHOLE_DAY for window in (one, other)]

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from app.domain import emergency, escalation
 from app.domain.calendar import Base
 from app.domain.clocks import Cycle, EndReason
+from app.domain.escalation import Outlook
 from app.domain.events import SERVICE, Actor, Event, EventKind, Json, rfc3339
 from app.domain.policy import Terms
 from app.domain.telling import Telling
@@ -44,6 +45,13 @@ def known_by(found: Ticket, terms: Terms, at: datetime) -> Ticket:
     telling = Telling(Case(found, terms, SERVICE, max(at, found.last_event_at)))
     _pass(telling, _showing)
     return replace(found, cycles=telling.ticket.cycles, emergency=telling.ticket.emergency)
+
+
+def outlooks(found: Ticket, terms: Terms, now: datetime) -> list[Outlook]:
+    """Say of each escalation rule whether it would fire now: a dry run, nothing happens."""
+    telling = Telling(Case(found, terms, SERVICE, max(now, found.last_event_at)))
+    _pass(telling, _noticing)
+    return escalation.outlooks(telling.ticket, terms, telling.at)
 
 
 def swept(found: Ticket, terms: Terms, now: datetime) -> list[Event]:
@@ -86,28 +94,33 @@ def _showing(telling: Telling) -> Iterator[Pending]:
         yield closes_at, partial(emergency.begin, since=closes_at)
 
 
-def _holding(telling: Telling) -> Iterator[Pending]:
+def _noticing(telling: Telling) -> Iterator[Pending]:
     yield from _showing(telling)
-    ticket, terms = telling.ticket, telling.terms
-    for cycle in ticket.cycles:
+    for cycle in telling.ticket.cycles:
         if cycle.running and cycle.detected_at is None:
             if cycle.breaks_at:
                 yield cycle.breaks_at, partial(_break, cycle=cycle)
             yield from _warnings(cycle, telling)
-    for found in escalation.pending(ticket, terms):
+
+
+def _holding(telling: Telling) -> Iterator[Pending]:
+    yield from _noticing(telling)
+    for found in escalation.pending(telling.ticket, telling.terms):
         yield found.at, partial(escalation.apply, found=found)
 
 
 def _recounts(cycle: Cycle, telling: Telling) -> Iterator[Pending]:
-    """Yield the change of the calendar that moves a cycle, unless it was broken before."""
-    terms = telling.terms
-    known = cycle.calendar_revision >= terms.revision or cycle.base is Base.CALENDAR
-    if known or cycle.paused or cycle.broken_at(terms.changed_at):
+    """Yield the first change of the calendar that moves a cycle, unless it was broken before."""
+    if cycle.base is Base.CALENDAR or cycle.paused:
         return
-    moved = telling.recounted(cycle, at=terms.changed_at)
-    if moved.due_at != cycle.due_at:
-        named = terms.changes_since(cycle.calendar_revision)
-        yield terms.changed_at, partial(Telling.move, cycle=cycle, moved=moved, reason="calendar", exceptions=named)
+    for terms in telling.terms.after(cycle.calendar_revision):
+        if cycle.broken_at(terms.changed_at):
+            return
+        moved = telling.recounted(cycle, terms)
+        if moved.due_at != cycle.due_at:
+            named = terms.changes_since(cycle.calendar_revision)
+            yield terms.changed_at, partial(Telling.move, cycle=cycle, moved=moved, reason="calendar", exceptions=named)
+            return
 
 
 def _break(telling: Telling, cycle: Cycle) -> None:
@@ -120,7 +133,7 @@ def _warnings(cycle: Cycle, telling: Telling) -> Iterator[Pending]:
     """Yield the warning to send next: of several in the past only the highest, none once broken."""
     if cycle.due_at is None or telling.at > cycle.due_at:
         return
-    upcoming = cycle.warnings(telling.terms.calendar)
+    upcoming = cycle.warnings(telling.terms.calendar_of(cycle.calendar_revision))
     past = [warning for warning in upcoming if warning[1] <= telling.at]
     for percent, instant in past[-1:] or upcoming[:1]:
         yield instant, partial(_warn, cycle=cycle, percent=percent)

@@ -1,13 +1,13 @@
 """A version of the support policy as frozen values, and the reading of the document it is written in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from app.domain.calendar import FIRST_INSTANT, Base, BusinessCalendar
+from app.domain.calendar import FIRST_INSTANT, LAST_INSTANT, Base, BusinessCalendar
 from app.domain.document import LONGEST_FIELD, Table
 from app.domain.hours import HoursReader, Weekly
 
@@ -181,7 +181,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class EscalationRule:
-    """When a ticket is raised to at least a level by itself, and who is told (clauses escalation.*)."""
+    """When a ticket is raised to at least a level by itself, and who is told (clauses escalation.*).
+
+    `priorities` are those it holds for, all where there are none; without a level it only tells.
+    """
 
     id: str
     clause: str
@@ -190,7 +193,8 @@ class EscalationRule:
     percent: int | None
     after: timedelta
     base: Base
-    raise_to: int
+    priorities: tuple[Priority, ...]
+    raise_to: int | None
     tell: tuple[str, ...]
 
 
@@ -214,6 +218,7 @@ class PolicyVersion:
     clauses: Mapping[str, Clause]
     targets: Mapping[Clock, Target]
     targets_by_priority: Mapping[tuple[Clock, Priority], Target]
+    expected: Target
     channels: Mapping[Channel, ChannelRule]
     urgent: tuple[Priority, ...]
     emergency: tuple[Priority, ...]
@@ -239,11 +244,25 @@ class Terms:
     calendar: BusinessCalendar
     revision: int
     changed_at: datetime = FIRST_INSTANT
-    earlier: Mapping[int, BusinessCalendar] = field(default_factory=dict)
+    revisions: Mapping[int, tuple[datetime, BusinessCalendar]] = field(default_factory=dict)
 
     def calendar_of(self, revision: int) -> BusinessCalendar:
         """Return the calendar as it was at a revision; what a finished promise was counted by never changes."""
-        return self.calendar if revision == self.revision else self.earlier[revision]
+        return self.calendar if revision == self.revision else self.revisions[revision][1]
+
+    def of_revision(self, revision: int) -> "Terms":
+        """Return the same policy with the calendar of a revision."""
+        changed_at, calendar = self.revisions[revision]
+        return replace(self, calendar=calendar, revision=revision, changed_at=changed_at)
+
+    def as_of(self, at: datetime) -> "Terms":
+        """Return the same policy with the calendar as it was at an instant."""
+        known = [number for number, (changed_at, _) in self.revisions.items() if changed_at <= at]
+        return self.of_revision(max(known)) if known and max(known) < self.revision else self
+
+    def after(self, revision: int) -> "list[Terms]":
+        """Return the same policy with the calendar of each later revision up to this one, in their order."""
+        return [self.of_revision(number) for number in sorted(self.revisions) if revision < number <= self.revision]
 
     def changes_since(self, revision: int) -> list[str]:
         """Name the exceptions in which the calendar differs from what it was at a revision."""
@@ -280,7 +299,9 @@ class PolicyReader(HoursReader):
         emergency = self._section(top, "emergency", ("clause", "priorities"))
         contact = self._section(top, "contact", (), ("email_address", "booking_url"))
         timezone = calendar.read("timezone", self.timezone, "UTC")
-        targets = self._section(top, "targets", (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION, Clock.UPDATE))
+        targets = self._section(
+            top, "targets", (Clock.ACKNOWLEDGEMENT, Clock.RESOLUTION, Clock.UPDATE), (Clock.EXPECTED_RESOLUTION,)
+        )
         return PolicyVersion(
             number=top.integer("version", 1, 1_000_000),
             effective_from=self._effective_from(top, timezone),
@@ -289,8 +310,11 @@ class PolicyReader(HoursReader):
             holidays=self._holidays(calendar),
             clauses=self._clauses(top),
             targets={
-                Clock(name): self._target(targets, name, Clock(name)) for name in targets.fields if name in list(Clock)
+                clock: self._target(targets, clock, clock)
+                for clock in Clock
+                if clock in targets and clock is not Clock.EXPECTED_RESOLUTION
             },
+            expected=self._expected(targets),
             targets_by_priority=dict(self._targets_by_priority(targets)),
             channels={channel: self._channel(channels, channel) for channel in Channel},
             urgent=channels.choices("urgent", Priority),
@@ -302,16 +326,29 @@ class PolicyReader(HoursReader):
             rules=self._rules(top),
             email_address=contact.text("email_address") if "email_address" in contact else None,
             booking_url=contact.text("booking_url") if "booking_url" in contact else None,
-            open_questions=tuple(str(question) for question, _ in top.items("open_questions")),
+            open_questions=top.texts("open_questions"),
         )
 
     def _section(self, top: Table, name: str, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Table:
         return self.table(top.fields.get(name, {}), f"{top.pointer}/{name}", required, optional)
 
     def _effective_from(self, top: Table, timezone: str) -> datetime:
-        """Read the date of effect: midnight of it in the calendar's zone."""
+        """Read when the version takes effect: an instant, or a date for its midnight in the calendar's zone."""
+        given = top.fields.get("effective_from")
+        if isinstance(given, datetime) or (isinstance(given, str) and len(given) > len("2026-01-01")):
+            return self._instant(given, f"{top.pointer}/effective_from")
         day = top.read("effective_from", self.local_date, None) or date(2000, 1, 1)
         return datetime.combine(day, time(), ZoneInfo(timezone))
+
+    def _instant(self, given: datetime | str, pointer: str) -> datetime:
+        try:
+            found = datetime.fromisoformat(given) if isinstance(given, str) else given
+            if found.tzinfo is not None and FIRST_INSTANT <= found <= LAST_INSTANT:
+                return found
+        except (ValueError, OverflowError):
+            pass
+        self.refuse(pointer, "wrong_instant", "give a date, or an instant with its offset, from 2000 to 2099")
+        return FIRST_INSTANT
 
     def _holidays(self, calendar: Table) -> Holidays | None:
         if "holidays" not in calendar:
@@ -346,12 +383,28 @@ class PolicyReader(HoursReader):
             warn_base=fields.choice("warn_base", Base),
         )
 
+    def _expected(self, targets: Table) -> Target:
+        """Read how a date that staff give is promised: how far ahead it lies is theirs to say."""
+        clock = Clock.EXPECTED_RESOLUTION
+        if clock not in targets:
+            return Target(clock, Kind.ESTIMATE, "response.complex", timedelta(0), Base.CALENDAR, (), Base.CALENDAR)
+        fields = self._section(targets, clock, ("clause", "kind", "warn_at", "warn_base"))
+        return Target(
+            clock=clock,
+            kind=fields.choice("kind", Kind),
+            clause=self._clause(fields),
+            amount=timedelta(0),
+            base=Base.CALENDAR,
+            warn_at=self._percentages(fields),
+            warn_base=fields.choice("warn_base", Base),
+        )
+
     def _targets_by_priority(self, targets: Table) -> list[tuple[tuple[Clock, Priority], Target]]:
         """Read the targets of single priorities: each repeats only what differs."""
-        found = []
+        found: list[tuple[tuple[Clock, Priority], Target]] = []
         for clock in Clock:
             usual = targets.fields.get(clock)
-            if not isinstance(usual, Mapping):
+            if clock is Clock.EXPECTED_RESOLUTION or not isinstance(usual, Mapping):
                 continue
             pointer = f"{targets.pointer}/{clock}/by_priority"
             special = self.table(usual.get("by_priority", {}), pointer, (), tuple(Priority))
@@ -414,8 +467,10 @@ class PolicyReader(HoursReader):
         return tuple(found.values())
 
     def _rule(self, item: object, pointer: str) -> EscalationRule:
-        optional = ("clock", "percent", "after_seconds", "base", "tell")
-        fields = self.table(item, pointer, ("id", "clause", "trigger", "raise_to"), optional)
+        optional = ("clock", "percent", "after_seconds", "base", "priorities", "raise_to", "tell")
+        fields = self.table(item, pointer, ("id", "clause", "trigger"), optional)
+        if "raise_to" not in fields and not fields.items("tell"):
+            self.refuse(pointer, "no_effect", "give raise_to, tell, or both")
         trigger = fields.choice("trigger", Trigger)
         if (trigger is Trigger.CLASSIFIED) == ("clock" in fields):
             self.refuse(f"{pointer}/clock", "wrong_clock", "name a clock for clock triggers, and none otherwise")
@@ -429,6 +484,7 @@ class PolicyReader(HoursReader):
             percent=fields.integer("percent", 1, WHOLE - 1) if "percent" in fields else None,
             after=timedelta(seconds=fields.integer("after_seconds", 0, YEAR) if "after_seconds" in fields else 0),
             base=fields.choice("base", Base) if "base" in fields else Base.CALENDAR,
-            raise_to=fields.integer("raise_to", 2, 3),
-            tell=tuple(str(name) for name, _ in fields.items("tell")),
+            priorities=fields.choices("priorities", Priority),
+            raise_to=fields.integer("raise_to", 2, 3) if "raise_to" in fields else None,
+            tell=fields.texts("tell"),
         )

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.domain import clocks, fold
-from app.domain.calendar import NO_TIME, Base
-from app.domain.clocks import PAUSING, Cycle, EndReason
+from app.domain.calendar import NO_TIME
+from app.domain.clocks import PAUSING, Cycle, EndReason, Pause
 from app.domain.events import Event, EventKind, Json, rfc3339
-from app.domain.policy import Clock, Kind, Target
+from app.domain.policy import Clock, Target, Terms
 from app.domain.ticket import Case, Status
 
 
@@ -55,10 +55,7 @@ class Telling:
         for cycle in self._running(Clock.EXPECTED_RESOLUTION):
             if not cycle.broken_at(self.at):
                 self._of(EventKind.CLOCK_SUPERSEDED, cycle, {})
-        usual = self.target(Clock.UPDATE)
-        given = Target(
-            Clock.EXPECTED_RESOLUTION, Kind.ESTIMATE, usual.clause, at - self.at, Base.CALENDAR, (), Base.CALENDAR
-        )
+        given = replace(self.terms.policy.expected, amount=at - self.at)
         self._begin(clocks.started(given, self._next_number(Clock.EXPECTED_RESOLUTION), self.at, self.terms))
 
     def keep(self, clock: Clock, at: datetime | None = None) -> None:
@@ -96,10 +93,16 @@ class Telling:
         for cycle in [cycle for cycle in self.ticket.cycles if cycle.paused]:
             self._go_on(cycle)
 
-    def recounted(self, cycle: Cycle, target: Target | None = None, *, at: datetime | None = None) -> Cycle:
-        """Return a cycle with its whole run counted anew, by another target perhaps; due no earlier than the change."""
-        own = clocks.pauses_within(self.ticket.waits, cycle.started_at) if cycle.clock in PAUSING else ()
-        return clocks.moved(cycle, target, self.terms, at or self.at, own)
+    def retargeted(self, cycle: Cycle, target: Target) -> Cycle:
+        """Return a cycle with its whole run counted anew by a target; due no earlier than now."""
+        return clocks.moved(cycle, target, self.terms, self.at, self._pauses(cycle))
+
+    def recounted(self, cycle: Cycle, terms: Terms) -> Cycle:
+        """Return a cycle with its whole run counted anew by a changed calendar; due no earlier than the change."""
+        return clocks.moved(cycle, None, terms, terms.changed_at, self._pauses(cycle))
+
+    def _pauses(self, cycle: Cycle) -> tuple[Pause, ...]:
+        return clocks.pauses_within(self.ticket.waits, cycle.started_at) if cycle.clock in PAUSING else ()
 
     def move(self, cycle: Cycle, moved: Cycle, reason: str, **why: Json) -> None:
         """Put a cycle that was counted anew in the place of the one before."""

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import structlog
 
+from app.db import policies, tickets
 from app.db import pool as pools
-from app.db import tickets
 from app.db.policies import Book
 from app.db.pool import Pool, Transaction
 from app.db.statements import ConstraintError
@@ -26,7 +26,7 @@ async def run(pool: Pool, book: Book, now: datetime) -> int:
     sweep; the others go on.
     """
     touched, stuck = 0, set[UUID]()
-    await book.read()
+    await book.keep_up(await policies.changes(pool))
     while True:
         try:
             found, done = await _batch(pool, book, now, stuck)

@@ -31,7 +31,9 @@ EMPTIED = (
     "TRUNCATE events, clock_cycles, tickets, eligibility_checks, subscriptions, agreements, api_keys, contacts,"
     " clients, agents, idempotency_keys, test_clock, sweeps CASCADE;"
     "DELETE FROM calendar_revisions WHERE calendar_id IN (SELECT id FROM calendars WHERE name <> 'Support desk');"
-    "DELETE FROM calendars WHERE name <> 'Support desk'"
+    "DELETE FROM calendars WHERE name <> 'Support desk';"
+    "DELETE FROM calendar_revisions WHERE revision > 1;"
+    "DELETE FROM policy_versions WHERE number > 1"
 )
 
 
@@ -57,8 +59,8 @@ class Party:
 class Desk:
     """Speaks to the service for everybody in a test."""
 
-    def __init__(self, http: httpx.AsyncClient, pool: Pool, owner_url: str) -> None:
-        self.http, self.pool, self.owner_url = http, pool, owner_url
+    def __init__(self, http: httpx.AsyncClient, pool: Pool, app_url: str, owner_url: str) -> None:
+        self.http, self.pool, self.app_url, self.owner_url = http, pool, app_url, owner_url
         self.keys: dict[str, str] = {}
         self.parties: dict[str, Party] = {}
         self.count = itertools.count(1)
@@ -227,12 +229,12 @@ async def app(app_url: str, published: Pool) -> AsyncIterator[tuple[FastAPI, htt
 
 
 @pytest.fixture
-async def desk(app: tuple[FastAPI, httpx.AsyncClient], published: Pool, owner_url: str) -> Desk:
+async def desk(app: tuple[FastAPI, httpx.AsyncClient], published: Pool, app_url: str, owner_url: str) -> Desk:
     """An empty database but for the policy, staff of every kind, and three clients."""
     connection = await asyncpg.connect(owner_url.replace("+asyncpg", "", 1))
     await connection.execute(EMPTIED)
     await connection.close()
-    found = Desk(app[1], published, owner_url)
+    found = Desk(app[1], published, app_url, owner_url)
     for name, role, level in (
         ("admin", Role.ADMIN, 3),
         ("lead", Role.LEAD, 3),

@@ -145,3 +145,59 @@ async def test_an_act_decided_by_the_calendar_of_before_is_decided_again(
     stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
     assert stored is not None
     assert [cycle.due_at for cycle in stored.cycles] == [kl("2026-01-13 10:00:00"), kl("2026-01-13 17:00:00")]
+
+
+async def test_a_change_of_the_calendar_warns_by_the_new_due_date_alone(desk: Desk, desk_calendar: str) -> None:
+    await desk.at("2026-01-09 17:00:00")
+    ticket = await desk.open()
+    for wall in ("2026-01-09 18:00:00", "2026-01-12 09:10:00"):
+        await desk.at(wall)
+        await desk.sweep()
+    await desk.at("2026-01-12 09:10:30")
+    await desk.call("lead", "POST", f"{desk_calendar}/exceptions", HOLIDAY)
+    await desk.sweep()
+    for wall in ("2026-01-13 09:29:59", "2026-01-13 09:30:00", "2026-01-13 09:48:00"):
+        await desk.at(wall)
+        await desk.sweep()
+    warned = [
+        (event["data"]["percent"], event["at"])
+        for event in await desk.events(ticket, "clock.warned")
+        if event["data"]["clock"] == "acknowledgement"
+    ]
+    assert warned == [
+        (50, z("2026-01-09 18:00:00")), (75, z("2026-01-13 09:30:00")), (90, z("2026-01-13 09:48:00")),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("half_day", [{"hours": []}, {"hours": [["09:00", "13:00"]]}])
+async def test_a_desk_that_its_calendar_closes_makes_an_emergency_from_that_change_on(
+    desk: Desk, desk_calendar: str, half_day: dict[str, Any]
+) -> None:
+    ticket = await desk.open(requested_priority="critical", outage_statement="All is down.")
+    await desk.at("2026-01-05 16:00:00")
+    today = {"date": "2026-01-05", "name": "A funeral", **half_day}
+    assert (await desk.call("lead", "POST", f"{desk_calendar}/exceptions", today)).status_code == 201
+    assert (await desk.get("agent", f"/v1/tickets/{ticket['id']}"))["emergency"] is True
+    await desk.sweep()
+    told = await desk.events(ticket, "ticket.emergency")
+    assert [event["data"]["since"] for event in told] == [z("2026-01-05 16:00:00")]
+    before = await desk.get("agent", f"/v1/tickets/{ticket['id']}?as_of=2026-01-05T15:00:00%2B08:00")
+    assert before["emergency"] is False, "the past stays as it was"
+
+
+@pytest.mark.parametrize("worker_between", [True, False])
+async def test_each_change_counts_whether_or_not_the_worker_ran_between(
+    desk: Desk, desk_calendar: str, *, worker_between: bool
+) -> None:
+    await desk.at("2026-01-09 17:00:00")
+    ticket = await desk.open()
+    await desk.at("2026-01-12 09:30:00")
+    await desk.call("lead", "POST", f"{desk_calendar}/exceptions", HOLIDAY)
+    if worker_between:
+        await desk.sweep()
+    await desk.at("2026-01-12 12:00:00")
+    await desk.call("lead", "DELETE", f"{desk_calendar}/exceptions/2026-01-12")
+    await desk.sweep()
+    clock = await desk.clock(ticket)
+    assert (clock["due_at"], clock["state"]) == (z("2026-01-12 12:00:00"), "running")
+    assert len([e for e in await desk.events(ticket, "clock.moved") if e["data"]["clock"] == "acknowledgement"]) == 2

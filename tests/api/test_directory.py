@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Desk
+from tests.api.conftest import Desk, kl, z
 
 
 async def put(desk: Desk, path: str, body: Any, who: str = "automation", **headers: str) -> Any:
@@ -140,3 +140,113 @@ async def test_staff_are_added_by_leads_and_seen_by_the_house(desk: Desk) -> Non
     assert await desk.get("agent", f"/v1/agents/{made['id']}") == made
     assert (await desk.call("standard", "GET", "/v1/agents")).status_code == 403
     assert (await desk.call("lead", "POST", "/v1/agents", body | {"email": "n2@k.e", "level": "2"})).status_code == 422
+
+
+# ------------------------------------------------------------------------------- one's own details
+
+
+async def test_a_contact_changes_their_own_details_and_they_count_as_confirmed(desk: Desk) -> None:
+    party = await desk.client("bounced", bounced_at=kl("2026-01-02 10:00:00"), confirmed_at=kl("2025-01-02 10:00:00"))
+    path = f"/v1/contacts/{party.contact_id}"
+    before = await desk.open("bounced")
+    assert "contact_details_stale" in {warning["code"] for warning in before["warnings"]}
+    body = {"email": "new@client.example", "phone": "+60 12 345 6789"}
+    assert (await desk.call("bounced", "PATCH", path, body)).status_code == 428
+    assert (await desk.call("bounced", "PATCH", path, body, headers={"If-Match": '"9"'})).status_code == 412
+    changed = await desk.call("bounced", "PATCH", path, body, headers={"If-Match": '"1"'})
+    assert changed.status_code == 200, changed.text
+    found = changed.json()
+    assert (found["email"], found["phone"], found["name"]) == (*body.values(), "Contact of bounced")
+    assert (found["confirmed_at"], found["bounced_at"], changed.headers["ETag"]) == (
+        z("2026-01-05 10:00:00"), None, '"2"',
+    )  # fmt: skip
+    assert not (await desk.open("bounced"))["warnings"]
+    without = await desk.call("bounced", "PATCH", path, {"phone": None}, headers={"If-Match": '"2"'})
+    assert without.json()["phone"] is None
+    nameless = await desk.call("bounced", "PATCH", path, {"name": None}, headers={"If-Match": '"3"'})
+    assert (nameless.status_code, nameless.json()["errors"][0]["pointer"]) == (422, "/name")
+
+
+async def test_a_contact_confirms_their_own_details(desk: Desk) -> None:
+    party = await desk.client("old", confirmed_at=kl("2025-01-02 10:00:00"))
+    assert (await desk.open("old"))["warnings"]
+    confirmed = await desk.call("old", "POST", f"/v1/contacts/{party.contact_id}/confirm")
+    assert (confirmed.status_code, confirmed.json()["confirmed_at"]) == (200, z("2026-01-05 10:00:00"))
+    assert not (await desk.open("old"))["warnings"]
+
+
+async def test_nobody_changes_or_confirms_somebody_elses_details(desk: Desk) -> None:
+    mine, other = desk.parties["standard"], desk.parties["premium"]
+    person = {"client_id": str(mine.client_id), "name": "A colleague", "email": "col@client.example"}
+    colleague = (await put(desk, "/v1/contacts/by-external-id/colleague", person)).json()
+    for who, contact, expected in (
+        ("standard", other.contact_id, 404),
+        ("standard", colleague["id"], 403),
+        ("lead", mine.contact_id, 403),
+        ("automation", mine.contact_id, 403),
+    ):
+        confirm = await desk.call(who, "POST", f"/v1/contacts/{contact}/confirm")
+        change = await desk.call(who, "PATCH", f"/v1/contacts/{contact}", {}, headers={"If-Match": '"1"'})
+        assert (confirm.status_code, change.status_code) == (expected, expected)
+
+
+# --------------------------------------------------------------------------- a plan's life as facts
+
+
+async def test_a_plan_rests_goes_on_ends_and_is_renewed_and_every_past_instant_can_be_judged(desk: Desk) -> None:
+    party = await desk.client("kopi", tier=None)
+    path = "/v1/subscriptions/by-external-id/"
+    first = {
+        "client_id": str(party.client_id), "agreement_id": str(party.agreement_id),
+        "tier": "standard", "starts_on": "2026-02-01", "ends_on": "2026-06-30",
+    }  # fmt: skip
+    suspended = {"starts_at": "2026-03-01T00:00:00+08:00", "ends_at": None}
+    resumed = suspended | {"ends_at": "2026-03-11T00:00:00+08:00"}
+    cancelled = {"cancelled_at": "2026-05-01T00:00:00+08:00"}
+    renewed = first | {"tier": "premium", "starts_on": "2026-05-02", "ends_on": None}
+    for name, facts in (
+        ("a", first),
+        ("a", first | {"suspensions": [suspended]}),
+        ("a", first | {"suspensions": [resumed]}),
+        ("a", first | {"suspensions": [resumed]} | cancelled),
+        ("b", renewed),
+    ):
+        assert (await put(desk, path + name, facts)).status_code in {200, 201}
+    for day, state in (
+        ("2026-01-31", "not_started"), ("2026-02-01", None), ("2026-03-01", "suspended"), ("2026-03-11", None),
+        ("2026-04-30", None), ("2026-05-01", "not_started"), ("2026-05-02", None), ("2027-05-02", None),
+    ):  # fmt: skip
+        check = {"channel": "portal", "category": "incident", "as_of": f"{day}T12:00:00+08:00"}
+        decision = (await desk.call("kopi", "POST", "/v1/eligibility-checks", check)).json()
+        found = next((f["facts"]["state"] for f in decision["findings"] if f["code"] == "care_plan_inactive"), None)
+        assert found == state, day
+
+
+# -------------------------------------------------------------------------------------------- staff
+
+
+async def test_a_lead_changes_level_and_on_call_and_an_admin_the_role(desk: Desk) -> None:
+    body = {"name": "Nadia", "email": "nadia@kawan.example"}
+    made = (await desk.call("lead", "POST", "/v1/agents", body)).json()
+    path = f"/v1/agents/{made['id']}"
+    assert (await desk.call("lead", "PATCH", path, {"level": 2})).status_code == 428
+    changed = await desk.call("lead", "PATCH", path, {"level": 2, "on_call": True}, headers={"If-Match": '"1"'})
+    assert (changed.status_code, changed.json()["level"], changed.json()["on_call"]) == (200, 2, True)
+    assert (await desk.call("lead", "PATCH", path, {"level": 3}, headers={"If-Match": '"1"'})).status_code == 412
+    match = {"If-Match": '"2"'}
+    for who, change, expected in (
+        ("agent3", {"level": 3}, 403), ("lead", {"role": "admin"}, 403), ("lead", {"level": 4}, 422),
+        ("lead", {"role": "contact"}, 422), ("lead", {"name": None}, 422), ("admin", {"role": "lead"}, 200),
+    ):  # fmt: skip
+        response = await desk.call(who, "PATCH", path, change, headers=match)
+        assert response.status_code == expected, (who, change, response.text)
+
+
+async def test_a_lead_makes_neither_themselves_nor_others_an_admin(desk: Desk) -> None:
+    me = await desk.get("lead", "/v1/me")
+    path = f"/v1/agents/{me['agent_id']}"
+    raised = await desk.call("lead", "PATCH", path, {"role": "admin"}, headers={"If-Match": '"1"'})
+    assert (raised.status_code, raised.json()["code"]) == (403, "forbidden")
+    made = {"name": "Boss", "email": "boss@kawan.example", "role": "admin"}
+    assert (await desk.call("lead", "POST", "/v1/agents", made)).status_code == 403
+    assert (await desk.get("lead", "/v1/me"))["role"] == "lead"

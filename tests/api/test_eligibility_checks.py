@@ -189,3 +189,66 @@ async def test_empty_details_are_warned_of_and_never_refused(desk: Desk) -> None
     for fields in ({"subject": " "}, {"description": ""}):
         response = await desk.call("standard", "POST", "/v1/tickets", desk.request(**fields))
         assert response.status_code == 422
+
+
+# ------------------------------------------------------------------------------------- overrides
+
+
+async def denied(desk: Desk, who: str = "lapsed", **fields: Any) -> Any:
+    response = await desk.call(who, "POST", "/v1/tickets", desk.request(**fields))
+    assert response.status_code == 403, response.text
+    return response.json()["decision"]
+
+
+async def test_a_lead_lets_a_refused_request_in_and_one_ticket_uses_that(desk: Desk) -> None:
+    decision = await denied(desk)
+    path = f"/v1/eligibility-checks/{decision['id']}"
+    early = await desk.call("lapsed", "POST", "/v1/tickets", desk.request(eligibility_check_id=decision["id"]))
+    assert (early.status_code, early.json()["code"]) == (403, "not_eligible"), "a refusal alone opens nothing"
+    reason = {"reason": "Their renewal was signed yesterday."}
+    said = await desk.call("lead", "POST", f"{path}/override", reason)
+    assert said.status_code == 200, said.text
+    assert (said.json()["outcome"], said.json()["override"]["reason"]) == ("denied", reason["reason"])
+    seen = (await desk.get("lapsed", path))["override"]
+    assert seen == {"overridden_at": z("2026-01-05 10:00:00"), "overridden_by": None, "reason": None}
+    ticket = await desk.open("lapsed", eligibility_check_id=decision["id"])
+    assert ticket["eligibility_check_id"] == decision["id"]
+    assert [clock["state"] for clock in ticket["clocks"]] == ["running", "running"]
+    second = await desk.call("lapsed", "POST", "/v1/tickets", desk.request(eligibility_check_id=decision["id"]))
+    assert (second.status_code, second.json()["code"]) == (409, "check_used")
+    assert (await desk.call("lapsed", "POST", "/v1/tickets", desk.request())).status_code == 403
+
+
+async def test_an_override_is_for_the_same_client_category_and_channel(desk: Desk) -> None:
+    decision = await denied(desk)
+    await desk.call("lead", "POST", f"/v1/eligibility-checks/{decision['id']}/override", {"reason": "Goodwill."})
+    party = desk.parties["lapsed"]
+    whose = {"client_id": str(party.client_id), "contact_id": str(party.contact_id)}
+    for who, other in (
+        ("lapsed", {"category": "question"}),
+        ("agent", {"channel": "email", **whose}),
+        ("standard", {}),
+    ):
+        body = desk.request(eligibility_check_id=decision["id"], **other)
+        response = await desk.call(who, "POST", "/v1/tickets", body)
+        assert response.status_code == 422, response.text
+        assert response.json()["errors"][0]["pointer"] == "/eligibility_check_id"
+
+
+async def test_an_override_is_a_leads_within_seven_days_of_a_denial_and_once(desk: Desk) -> None:
+    decision = await denied(desk)
+    path = f"/v1/eligibility-checks/{decision['id']}/override"
+    for who in ("lapsed", "agent", "agent3", "auditor", "automation"):
+        assert (await desk.call(who, "POST", path, {"reason": "Please."})).status_code == 403
+    assert (await desk.call("lead", "POST", path, {"reason": " "})).status_code == 422
+    await desk.at("2026-01-12 10:00:00.000001")
+    late = await desk.call("lead", "POST", path, {"reason": "Goodwill."})
+    assert (late.status_code, late.json()["code"]) == (409, "not_overridable")
+    await desk.at("2026-01-12 10:00:00")
+    assert (await desk.call("lead", "POST", path, {"reason": "Goodwill."})).status_code == 200
+    again = await desk.call("admin", "POST", path, {"reason": "Goodwill."})
+    assert (again.status_code, again.json()["code"]) == (409, "nothing_to_change")
+    check = {"channel": "portal", "category": "incident"}
+    allowed = (await desk.call("standard", "POST", "/v1/eligibility-checks", check)).json()
+    none = await desk.call("lead", "POST", f"/v1/eligibility-checks/{allowed['id']}/override", {"reason": "Why not."})
+    assert (none.status_code, none.json()["code"]) == (409, "not_overridable")

@@ -108,6 +108,8 @@ async def every_operation(call: Recorder, desk: Desk) -> None:
     decision = await call("check_eligibility", "agent", body=check)
     await call("get_eligibility_check", "agent", check_id=decision["id"])
     await call("list_eligibility_checks", "agent", "outcome=denied&limit=1")
+    goodwill = {"reason": "Their renewal to premium was signed yesterday."}
+    await call("override_eligibility_check", "lead", body=goodwill, check_id=decision["id"])
     calendar = await call(
         "create_calendar",
         "lead",
@@ -132,11 +134,12 @@ async def every_operation(call: Recorder, desk: Desk) -> None:
     await call("add_calendar_exception", "lead", body=holiday, **own)
     await call("list_calendar_exceptions", "agent", **own)
     await call("remove_calendar_exception", "lead", date="2026-11-26", **own)
-    await call("get_policy", "standard", "as_of=2026-01-05T10:00:00%2B08:00")
-    await call("list_policy_versions", "standard")
-    await call("get_policy_version", "standard", number="1")
+    await the_policy(call)
     await the_directory(call)
-    await call("get_me", "standard")
+    me = await call("get_me", "standard")
+    phone = {"phone": "+60 12 345 6789"}
+    await call("change_contact", "standard", body=phone, if_match='"1"', contact_id=me["contact_id"])
+    await call("confirm_contact", "standard", contact_id=me["contact_id"])
     await call("get_availability", "standard", "as_of=2026-01-10T12:00:00%2B08:00")
     await call("get_reference", "standard")
     await call("livez", None)
@@ -187,6 +190,18 @@ async def the_acts(call: Recorder, desk: Desk) -> None:
     await call("close", "standard", body={"reason": "Thank you."}, **other)
 
 
+async def the_policy(call: Recorder) -> None:
+    await call("get_policy", "standard", "as_of=2026-01-05T10:00:00%2B08:00")
+    document = await call("get_policy_document", "agent", number="1")
+    next_one = document | {"version": 2, "effective_from": "2026-07-01"}
+    await call("publish_policy_version", "admin", body=next_one)
+    await call("list_policy_versions", "standard", "limit=1")
+    await call("get_policy_version", "standard", number="2")
+    await call("take_back_policy_version", "admin", number="2")
+    await call("acknowledge_policy", "standard", body={"policy_version": 1})
+    await call("list_policy_acknowledgements", "agent", "policy_version=1")
+
+
 async def the_directory(call: Recorder) -> None:
     client = await call("put_client", "lead", body={"name": "Kopitiam Digital Sdn Bhd"}, external_id="crm-1042")
     person = {"client_id": client["id"], "name": "Mei Ling", "email": "mei.ling@client.example", "role": "client_admin"}
@@ -207,6 +222,7 @@ async def the_directory(call: Recorder) -> None:
     helper = {"name": "Nadia Specialist", "email": "nadia@kawan.example", "role": "agent", "level": 2, "on_call": True}
     agent = await call("create_agent", "admin", body=helper)
     await call("get_agent", "admin", agent_id=agent["id"])
+    await call("change_agent", "lead", body={"level": 3}, if_match='"1"', agent_id=agent["id"])
     await call("list_agents", "admin", "limit=1")
 
 
@@ -284,6 +300,7 @@ async def every_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     await raising(ZeroDivisionError(), acting, "seen", "agent", "GET", path)
 
     await acts_that_fail(desk, fail)
+    await policies_that_fail(desk, fail)
 
     async def never_first(*_: Any) -> bool:
         return False
@@ -314,6 +331,17 @@ async def acts_that_fail(desk: Desk, fail: Any) -> None:
     await desk.act("agent", other, "resolve", resolution="fixed", text="Done.")
     await desk.at("2026-01-12 10:00:00")
     await fail("standard", "POST", f"/v1/tickets/{other['id']}/messages", {"text": "It is back."})
+
+
+async def policies_that_fail(desk: Desk, fail: Any) -> None:
+    await fail("admin", "POST", "/v1/policy-versions/1/take-back")
+    document = await desk.get("agent", "/v1/policy-versions/1/document")
+    later = document | {"effective_from": "2026-07-01"}
+    assert (await desk.call("admin", "POST", "/v1/policy-versions", later | {"version": 2})).status_code == 201
+    await fail("admin", "POST", "/v1/policy-versions", later | {"version": 3})
+    check = await desk.call("standard", "POST", "/v1/eligibility-checks", {"channel": "portal", "category": "incident"})
+    path = f"/v1/eligibility-checks/{check.json()['id']}/override"
+    await fail("lead", "POST", path, {"reason": "Goodwill."})
 
 
 async def test_every_error_code_has_its_example(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from app.db import events as stored_events
 from app.db import tickets
 from app.domain import fold
-from tests.api.conftest import Desk, z
+from tests.api.conftest import Desk, kl, z
 
 WHY = {"reason": "Because."}
 OUTAGE = {"requested_priority": "critical", "outage_statement": "The whole shop is down."}
@@ -327,3 +327,90 @@ async def test_becoming_critical_while_the_desk_is_closed_is_an_emergency_and_re
     assert told == ["ticket.emergency", "ticket.emergency_ended"]
     await desk.act("standard", ticket, "reopen", reason="It is down again.")
     assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["emergency"] is True
+
+
+async def test_confirming_critical_at_night_is_no_new_emergency(desk: Desk) -> None:
+    ticket = await desk.open(requested_priority="critical", outage_statement="All is down.")
+    await desk.act("agent", ticket, "acknowledge")
+    await desk.at("2026-01-05 20:00:00")
+    await desk.act("agent", ticket, "prioritize", priority="critical", reason="It is.")
+    assert await desk.events(ticket, "ticket.emergency") == []
+
+
+async def test_the_dry_run_sees_what_nobody_has_noted_yet(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.at("2026-01-05 12:30:00")
+    found = await desk.get("agent", f"/v1/tickets/{ticket['id']}/escalation-rules")
+    fires = {rule["rule"]: (rule["fires"], rule["at"]) for rule in found["rules"]}
+    assert fires["ack-breached"] == (True, z("2026-01-05 12:00:00"))
+    assert not any(fire for name, (fire, _) in fires.items() if name != "ack-breached")
+    assert await desk.events(ticket, "clock.broken") == [], "a dry run leaves nothing behind"
+
+
+async def test_the_same_expected_date_may_be_given_again_with_a_new_word(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "classify", complexity="complex", reason="Deep.")
+    await desk.at("2026-01-05 10:20:00")
+    date = {"expected_at": kl("2026-01-07 10:00:00").isoformat()}
+    await desk.act("agent", ticket, "expect-resolution", text="By Wednesday.", **date)
+    await desk.at("2026-01-05 15:00:00")
+    again = await desk.act("agent", ticket, "expect-resolution", text="Still by Wednesday.", **date)
+    runs = [(clock["clock"], clock["cycle"], clock["state"]) for clock in again["clocks"]]
+    assert ("expected_resolution", 1, "superseded") in runs
+    assert ("expected_resolution", 2, "running") in runs
+    assert ("update", 2, "running") in runs
+
+
+async def test_an_expected_date_is_warned_of(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "classify", complexity="complex", reason="Deep.")
+    date = {"expected_at": kl("2026-01-05 18:00:00").isoformat()}
+    await desk.act("agent", ticket, "expect-resolution", text="By tonight.", **date)
+    for wall in ("2026-01-05 13:59:59", "2026-01-05 14:00:00", "2026-01-05 17:12:00"):
+        await desk.at(wall)
+        await desk.sweep()
+    warned = [
+        (event["data"]["percent"], event["at"])
+        for event in await desk.events(ticket, "clock.warned")
+        if event["data"]["clock"] == "expected_resolution"
+    ]
+    assert warned == [(50, z("2026-01-05 14:00:00")), (90, z("2026-01-05 17:12:00"))]
+
+
+async def test_labels_are_for_the_house_alone(desk: Desk) -> None:
+    ticket = await desk.open()
+    headers = {"If-Match": '"1"'}
+    response = await desk.call("agent", "PATCH", f"/v1/tickets/{ticket['id']}", {"tags": ["vip"]}, headers=headers)
+    assert response.status_code == 200
+    seen = (await desk.get("standard", f"/v1/tickets/{ticket['id']}/events?limit=200"))["items"]
+    assert "ticket.amended" not in {event["kind"] for event in seen}
+
+
+async def test_a_reopened_ticket_says_when_it_is_looked_at(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "resolve", resolution="fixed", text="Done.")
+    await desk.at("2026-01-10 12:00:00")
+    again = await desk.act("standard", ticket, "reopen", reason="It is back.")
+    assert (again["handling"]["mode"], again["handling"]["starts_at"]) == ("next_opening", z("2026-01-12 09:00:00"))
+
+
+async def test_a_rule_may_wait_after_a_warning_be_for_some_priorities_and_only_tell(desk: Desk) -> None:
+    document = await desk.get("admin", "/v1/policy-versions/1/document")
+    del document["version"], document["effective_from"]
+    half = {"clause": "escalation.level-2", "trigger": "clock_warned", "clock": "acknowledgement", "percent": 50}
+    document["escalation_rules"] = [
+        {"id": "half-hour-on", **half, "after_seconds": 1800, "raise_to": 2},
+        {"id": "high-only", **half, "priorities": ["high"], "tell": ["lead"]},
+    ]
+    published = await desk.call("admin", "POST", "/v1/policy-versions", document)
+    assert published.status_code == 201, published.text
+    normal, high = await desk.open(), await desk.open(requested_priority="high")
+    for wall, levels in (("2026-01-05 11:29:59", [1, 1]), ("2026-01-05 11:30:00", [2, 2])):
+        await desk.at(wall)
+        await desk.sweep()
+        found = [(await desk.get("agent", f"/v1/tickets/{ticket['id']}"))["level"] for ticket in (normal, high)]
+        assert found == levels
+    told = [await desk.events(ticket, "rule.satisfied") for ticket in (normal, high)]
+    assert [[(event["data"]["rule"], event["audience"]) for event in events] for events in told] == [
+        [], [("high-only", ["lead"])],
+    ]  # fmt: skip

@@ -56,6 +56,8 @@ async def test_a_client_asks_only_for_themselves(desk: Desk) -> None:
 
 async def test_me_says_for_whom_a_key_speaks(desk: Desk) -> None:
     mine, party = await desk.get("standard", "/v1/me"), desk.parties["standard"]
+    review = mine.pop("policy_review")
+    assert (review["due"], review["policy_version"], review["clause"]["id"]) == (True, 1, "changes.review")
     assert mine == {
         "role": "contact", "name": "standard", "agent_id": None, "level": None,
         "client_id": str(party.client_id), "contact_id": str(party.contact_id),
@@ -63,6 +65,7 @@ async def test_me_says_for_whom_a_key_speaks(desk: Desk) -> None:
     staff = await desk.get("agent2", "/v1/me")
     assert (staff["role"], staff["level"], staff["client_id"], staff["contact_id"]) == ("agent", 2, None, None)
     assert staff["agent_id"]
+    assert staff["policy_review"] is None
 
 
 async def test_the_reference_lists_every_value_with_a_label(desk: Desk) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from app.domain.calendar import Base, BusinessCalendar, Segment, SegmentKind, to_micros
 from app.domain.errors import InstantOutOfRangeError, InvalidDocumentError, NaiveDatetimeError
+from app.domain.hours import Window
 
 CASES = json.loads(Path(__file__).with_name("business_time.json").read_text(encoding="utf-8"))
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -506,3 +507,10 @@ def test_an_answer_beyond_what_is_known_says_so() -> None:
         calendar().add(LAST, HOUR, ALL)
     assert str(refused.value) == "the answer would lie outside 2000-01-01 to 2100-01-01; ask for less"
     assert type(to_micros(FIRST)) is int
+
+
+def test_a_window_that_ends_where_it_starts_lasts_until_the_next_date() -> None:
+    nine = timedelta(hours=9)
+    found = BusinessCalendar("UTC", ((Window(nine, nine),), *[()] * 6), ())
+    assert found.next_close(local("2026-01-05 09:00:00", UTC)) == local("2026-01-06 09:00:00", UTC)
+    assert found.between(local("2026-01-01 00:00:00", UTC), local("2026-01-12 00:00:00", UTC)) == timedelta(hours=24)

@@ -1,6 +1,7 @@
 """What a decision says to a person, word by word: each finding with its facts, each alternative with its way."""
 
 import tomllib
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -349,3 +350,11 @@ def test_each_channel_says_what_stands_against_it(
     found = channels(agreements, TERMS, now)
     assert [channel.value for channel, _ in found] == ["portal", "email", "phone"]
     assert [[finding.code.value for finding in against] for _, against in found] == expected
+
+
+def test_where_nothing_is_urgent_nobody_may_call() -> None:
+    nothing_urgent = replace(TERMS, policy=replace(TERMS.policy, urgent=()))
+    phone = dict(channels(WITH_LINE, nothing_urgent, MONDAY))[Channel.PHONE]
+    assert [(finding.code.value, dict(finding.facts)) for finding in phone] == [
+        ("phone_requires_urgency", {"priority": "low"})
+    ]

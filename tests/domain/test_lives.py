@@ -92,7 +92,7 @@ class Life:
 
     def __init__(self, start: datetime, priority: Priority, days: list[int]) -> None:
         calendar = BusinessCalendar(VERSION.timezone, VERSION.weekly)
-        self.terms = Terms(VERSION, calendar, 1, start, {1: calendar})
+        self.terms = Terms(VERSION, calendar, 1, start, {1: (start, calendar)})
         self.days = [(start + timedelta(days=day)).astimezone(ZONE).date() for day in days]
         asked = Request(Channel.PORTAL, Category.INCIDENT, priority, description="Broken.", details=Details())
         plan = Subscription(Tier.PREMIUM, datetime(2025, 1, 1, tzinfo=UTC).date())
@@ -123,9 +123,9 @@ class Life:
                 VERSION.timezone, VERSION.weekly, tuple(sorted(exceptions, key=lambda e: e.date))
             )
             revision = self.terms.revision + 1
-            known = {**self.terms.earlier, revision: calendar}
+            known = {**self.terms.revisions, revision: (self.now, calendar)}
             self.now = max(self.now, self.ticket.last_event_at)
-            self.terms = replace(self.terms, calendar=calendar, revision=revision, changed_at=self.now, earlier=known)
+            self.terms = replace(self.terms, calendar=calendar, revision=revision, changed_at=self.now, revisions=known)
             self.take(list(passing.case_of(self.ticket, self.terms, actor=PEOPLE["lead"], now=self.now).passed))
 
     def take(self, events: list[Event]) -> None:

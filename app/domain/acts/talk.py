@@ -8,11 +8,11 @@ from datetime import datetime
 from uuid import UUID
 
 from app.domain import passing
-from app.domain.errors import FieldError, InvalidDocumentError, NothingToChangeError
+from app.domain.errors import FieldError, InvalidDocumentError
 from app.domain.events import STAFF, Event, EventKind, Json, rfc3339
 from app.domain.policy import Clock
 from app.domain.telling import Telling
-from app.domain.ticket import ACTIVE, ActName, Case, Complexity, allowed, permit
+from app.domain.ticket import ACTIVE, ActName, Case, Complexity, permit
 
 
 def acknowledge(case: Case, *, message_id: UUID, text: str | None = None) -> list[Event]:
@@ -105,9 +105,6 @@ def expect_resolution(case: Case, *, expected_at: datetime, message_id: UUID, te
     permit(ActName.EXPECT_RESOLUTION, case)
     if expected_at <= case.at:
         raise InvalidDocumentError([FieldError("/expected_at", "in_the_past", "give an instant in the future")])
-    running = case.ticket.running(Clock.EXPECTED_RESOLUTION)
-    if running and running.due_at == expected_at:
-        raise NothingToChangeError("this date is the expected one already", allowed_acts=allowed(case))
     telling = Telling(case)
     data = {**message(message_id, text), "expected_at": rfc3339(expected_at)}
     telling.tell(EventKind.TICKET_EXPECTED_RESOLUTION_SET, data, to=("client",))

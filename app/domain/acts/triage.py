@@ -42,8 +42,10 @@ def prioritize(case: Case, *, priority: Priority, reason: str, outage_statement:
     }
     telling.tell(kind, data, to=("client", "assignee"))
     _rekey(telling)
-    if priority in telling.terms.policy.emergency:
-        emergency.begin_if_closed(telling)
+    critical = telling.terms.policy.emergency
+    if priority in critical:
+        if ticket.priority not in critical:
+            emergency.begin_if_closed(telling)
     elif by_staff:
         emergency.end(telling)
     return passing.settled(telling)
@@ -54,7 +56,7 @@ def _rekey(telling: Telling) -> None:
     cycle = telling.ticket.running(Clock.RESOLUTION)
     if cycle is None or cycle.broken_at(telling.at):
         return
-    moved = telling.recounted(cycle, telling.target(Clock.RESOLUTION))
+    moved = telling.retargeted(cycle, telling.target(Clock.RESOLUTION))
     if moved != cycle:
         telling.move(cycle, moved, "priority")
 
@@ -104,7 +106,7 @@ def _go_on(telling: Telling) -> None:
         telling.start(Clock.RESOLUTION, ticket.run_started_at)
         cycle = telling.ticket.latest(Clock.RESOLUTION)
     if cycle is not None:
-        moved = telling.recounted(cycle, telling.target(Clock.RESOLUTION))
+        moved = telling.retargeted(cycle, telling.target(Clock.RESOLUTION))
         if cycle.ended_at and cycle.broken_at(cycle.ended_at):
             moved = replace(cycle, ended_at=None, end_reason=None)
         if moved != cycle:
@@ -166,7 +168,9 @@ def amend(
         raise NothingToChangeError("nothing of this is different", allowed_acts=allowed(case))
     changes: dict[str, Json] = {name: _plain(given[name]) for name in changed}
     telling = Telling(case)
-    telling.tell(EventKind.TICKET_AMENDED, {"changes": changes}, to=("client", "assignee"))
+    labels_only = changed == ["tags"]
+    audience = ("assignee",) if labels_only else ("client", "assignee")
+    telling.tell(EventKind.TICKET_AMENDED, {"changes": changes}, internal=labels_only, to=audience)
     return passing.settled(telling)
 
 

@@ -1,0 +1,63 @@
+"""How the policy changes: what a new version has to be, and until when it may be taken back (clauses changes.*)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from app.domain import policy
+from app.domain.calendar import LAST_INSTANT, BusinessCalendar
+from app.domain.errors import FieldError, InvalidDocumentError, PolicyInForceError
+from app.domain.events import rfc3339
+from app.domain.hours import DateException
+from app.domain.policy import PolicyVersion
+
+AHEAD: Final = timedelta(days=366)
+
+
+def completed(document: Mapping[str, object], *, latest: int, now: datetime) -> dict[str, object]:
+    """Return a document with what may be left out: its number is the next one, and it takes effect now."""
+    given = {name: value for name, value in document.items() if value is not None}
+    return {"version": latest + 1, "effective_from": rfc3339(now), **given}
+
+
+def review(
+    document: Mapping[str, object], *, latest: int, exceptions: Sequence[DateException], now: datetime
+) -> PolicyVersion:
+    """Read a complete document as the version after the `latest`, with the exceptions of the calendar it shares.
+
+    Raises:
+        InvalidDocumentError: naming every field that is wrong; it may neither take effect in the
+            past nor skip a number, and its desk has to open within 366 days.
+    """
+    version = policy.parse(document)
+    found = []
+    if version.number != latest + 1:
+        message = f"the next version is {latest + 1}; leave it out, or say so"
+        found.append(FieldError("/version", "not_the_next", message))
+    if version.effective_from < now:
+        message = "a version takes effect now or later; leave the instant out for now"
+        found.append(FieldError("/effective_from", "in_the_past", message))
+    elif not _opens(version, exceptions):
+        message = "the desk would not open within 366 days; give it open hours"
+        found.append(FieldError("/calendar/weekly_hours", "never_opens", message))
+    if found:
+        raise InvalidDocumentError(found)
+    return version
+
+
+def _opens(version: PolicyVersion, exceptions: Sequence[DateException]) -> bool:
+    calendar = BusinessCalendar(version.timezone, version.weekly, tuple(exceptions))
+    start = min(version.effective_from, LAST_INSTANT - AHEAD)
+    return calendar.between(start, start + AHEAD) > timedelta(0)
+
+
+def require_ahead(effective_from: datetime, taken_back_at: datetime | None, now: datetime) -> None:
+    """See that a version may be taken back.
+
+    Raises:
+        PolicyInForceError: it has taken effect, or was taken back already.
+    """
+    if taken_back_at is not None:
+        raise PolicyInForceError("this version was taken back already; publish the next one")
+    if effective_from <= now:
+        raise PolicyInForceError("this version has taken effect; publish the next one to change the policy")
