@@ -24,7 +24,7 @@ from app.domain import eligibility
 from app.domain.eligibility import AlternativeKind, Decision, Facts, Finding, FindingCode, Mode, Outcome
 from app.domain.errors import FieldError
 from app.domain.events import CLIENTS
-from app.domain.policy import Category, Channel, Clock, Kind, Priority, Severity
+from app.domain.policy import Category, Channel, Clause, Clock, Kind, Priority, Severity
 from app.domain.ticket import Details
 
 router = APIRouter(prefix="/v1/eligibility-checks", tags=["eligibility"], route_class=Route)
@@ -375,10 +375,15 @@ def finding_shape(finding: Finding) -> FindingShape:
     return FindingShape(
         code=finding.code,
         severity=finding.severity,
-        clause=ClauseShape(id=finding.clause.id, title=finding.clause.title, text=finding.clause.text),
+        clause=clause_shape(finding.clause),
         message=finding.message,
         facts=dict(finding.facts),
     )
+
+
+def clause_shape(clause: Clause) -> ClauseShape:
+    """Write a clause."""
+    return ClauseShape(id=clause.id, title=clause.title, text=clause.text)
 
 
 def _stored_shape(check: Found, caller: Caller) -> StoredCheckShape:

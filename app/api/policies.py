@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from app.api import errors, paging, registers
 from app.api.deps import Admin, AnyCaller, ByClient, Held, House, Now, Runtime, instant
+from app.api.eligibility import clause_shape
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
@@ -344,8 +345,7 @@ def _shape(found: Version, book: Book) -> PolicyShape:
 
 
 def _clause(version: PolicyVersion, name: str) -> ClauseShape:
-    found = version.clauses[name]
-    return ClauseShape(id=found.id, title=found.title, text=found.text)
+    return clause_shape(version.clauses[name])
 
 
 def _targets(version: PolicyVersion) -> list[TargetShape]:

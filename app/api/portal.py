@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app.api import errors
 from app.api.acting import AsOf
 from app.api.deps import AnyCaller, Held, Now, Runtime
-from app.api.eligibility import FindingShape, finding_shape
+from app.api.eligibility import FindingShape, clause_shape, finding_shape
 from app.api.front_door import Route
 from app.api.shapes import ClauseShape, Instant, Told, answer
 from app.db import clients, policies
@@ -78,11 +78,12 @@ class Me(Told):
 
 
 class ChannelShape(Told):
-    """Whether a channel is open, and what stands against it."""
+    """Whether a channel is open, what stands against it, and the clause that says who may use it for what."""
 
     channel: Channel
     available: bool
     findings: list[FindingShape]
+    clause: ClauseShape
 
 
 class EmergencyShape(Told):
@@ -103,6 +104,7 @@ class AvailabilityShape(Told):
     open_now: bool
     next_opens_at: Instant | None
     next_closes_at: Instant | None
+    clause: ClauseShape
     channels: list[ChannelShape]
     emergency: EmergencyShape
 
@@ -142,12 +144,11 @@ async def get_me(held: Held, caller: AnyCaller, now: Now) -> Response:
 async def _review(held: Runtime, client_id: UUID, now: datetime) -> PolicyReviewShape:
     version = (await held.book.in_force(now)).policy
     found = await policies.acknowledgement(held.pool, client_id, version.number)
-    clause = version.clauses["changes.review"]
     return PolicyReviewShape(
         due=found is None,
         policy_version=version.number,
         acknowledged_at=found.acknowledged_at if found else None,
-        clause=ClauseShape(id=clause.id, title=clause.title, text=clause.text),
+        clause=clause_shape(version.clauses["changes.review"]),
     )
 
 
@@ -175,7 +176,7 @@ async def get_availability(
         if coverage is None:
             raise errors.invalid([FieldError("/query/client_id", "unknown_client", "name a client that is known here")])
         channels = eligibility.channels(coverage.agreements, terms, at)
-    clause = terms.policy.clauses[terms.policy.emergency_clause]
+    clauses = {name: clause_shape(clause) for name, clause in terms.policy.clauses.items()}
     opens = terms.calendar.next_open(at)
     shape = AvailabilityShape(
         as_of=at,
@@ -183,14 +184,20 @@ async def get_availability(
         open_now=opens == at,
         next_opens_at=opens,
         next_closes_at=terms.calendar.next_close(at),
+        clause=clauses["availability.business-hours"],
         channels=[
-            ChannelShape(channel=channel, available=not found, findings=[finding_shape(each) for each in found])
+            ChannelShape(
+                channel=channel,
+                available=not found,
+                findings=[finding_shape(each) for each in found],
+                clause=clauses[terms.policy.channels[channel].clause],
+            )
             for channel, found in channels
         ],
         emergency=EmergencyShape(
             for_=list(terms.policy.emergency),
             message=EMERGENCY,
-            clause=ClauseShape(id=clause.id, title=clause.title, text=clause.text),
+            clause=clauses[terms.policy.emergency_clause],
         ),
     )
     return answer(shape)

@@ -1,4 +1,4 @@
-"""How the policy changes: what a new version has to be, and until when it may be taken back (clauses changes.*)."""
+"""How the policy changes: what a new version has to be, until when it may be taken back (changes.right-to-update)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

@@ -157,6 +157,7 @@ def rate(case: Case, *, rating: int, comment: str | None) -> list[Event]:
         "comment": comment,
         "given_at": rfc3339(known.given_at if known else case.at),
         "resolved_at": rfc3339(ticket.resolved_at) if ticket.resolved_at else None,
+        "clause": "responsibilities.feedback",
     }
     telling.tell(EventKind.FEEDBACK_GIVEN, data, to=("lead", "assignee"))
     return passing.settled(telling)

@@ -48,7 +48,12 @@ def deescalate(case: Case, *, reason: str) -> list[Event]:
     permit(ActName.DEESCALATE, case)
     telling = Telling(case)
     level = case.ticket.level - 1
-    data: dict[str, Json] = {"level": level, "from_level": case.ticket.level, "reason": reason}
+    data: dict[str, Json] = {
+        "level": level,
+        "from_level": case.ticket.level,
+        "reason": reason,
+        "clause": f"escalation.level-{level}",
+    }
     telling.tell(EventKind.TICKET_DEESCALATED, data, to=("client", f"level-{level}"))
     return passing.settled(telling)
 
