@@ -1,10 +1,12 @@
 """Whole lives of tickets, drawn at random: what was promised, paused, moved and broken holds together at every step."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from random import Random
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -105,7 +107,7 @@ class Life:
         self.seen: list[tuple[int, datetime, Any]] = []
         self.broken: set[tuple[Clock, int]] = set()
 
-    def step(self, who: str, act: str, wait: timedelta, *, swept: bool) -> None:
+    def step(self, who: str, act: str, wait: timedelta, *, swept: bool) -> bool:
         self.now += wait
         if swept:
             self.take(passing.swept(self.ticket, self.terms, self.now))
@@ -113,7 +115,8 @@ class Life:
         try:
             self.take(ACTS[act](case))
         except (ActError, InvalidDocumentError):
-            return
+            return False
+        return True
 
     def close_a_day(self) -> None:
         """Change the calendar: one more date is closed from now on."""
@@ -123,8 +126,8 @@ class Life:
                 VERSION.timezone, VERSION.weekly, tuple(sorted(exceptions, key=lambda e: e.date))
             )
             revision = self.terms.revision + 1
+            self.now = max(self.now, self.ticket.last_event_at, self.terms.changed_at)
             known = {**self.terms.revisions, revision: (self.now, calendar)}
-            self.now = max(self.now, self.ticket.last_event_at)
             self.terms = replace(self.terms, calendar=calendar, revision=revision, changed_at=self.now, revisions=known)
             self.take(list(passing.case_of(self.ticket, self.terms, actor=PEOPLE["lead"], now=self.now).passed))
 
@@ -136,6 +139,13 @@ class Life:
     def look(self) -> None:
         at = max(self.now, self.ticket.last_event_at)
         self.seen.append((len(self.events), at, shown(self.ticket, self.terms, at)))
+
+    def look_back(self) -> None:
+        """See that the past is shown as it was seen then."""
+        for known, at, before in self.seen:
+            past = [event for event in self.events if event.at <= at]
+            if len(past) == known:
+                assert shown(fold.fold(None, past), self.terms, at) == before
 
     def hold(self) -> None:
         """See that everything holds together now."""
@@ -228,7 +238,38 @@ def test_a_life_drawn_at_random_holds_together(
         life.look()
         if swept and not number % 4:
             life.close_a_day()
-    for known, at, before in life.seen:
-        past = [event for event in life.events if event.at <= at]
-        if len(past) == known:
-            assert shown(fold.fold(None, past), life.terms, at) == before
+    life.look_back()
+
+
+WAITS = (timedelta(0), timedelta(minutes=20), timedelta(hours=3), timedelta(days=1), timedelta(days=4))
+SEED = 20_260_105
+
+
+def test_thousands_of_lives_reach_every_act_state_and_end() -> None:
+    """Walk deep: at each step acts are tried until one is allowed, so that a life gets somewhere."""
+    random = Random(SEED)  # noqa: S311  # the same lives each time
+    done, states, statuses, reasons = Counter[str](), set[ClockState](), set[Status](), set[EndReason | None]()
+    for _ in range(2_000):
+        start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=random.randrange(365 * 86_400))
+        life = Life(start, random.choice(list(Priority)), random.sample(range(40), 2))
+        for number in range(random.randrange(4, 16)):
+            wait, swept = random.choice(WAITS), random.random() < 0.5
+            for who, act in zip(random.choices(list(PEOPLE), k=6), random.choices(list(ACTS), k=6), strict=True):
+                if act not in RARE or number > 8:
+                    if life.step(who, act, wait, swept=swept):
+                        done[act] += 1
+                        break
+                    wait = timedelta(0)
+            if random.random() < 0.05:
+                life.close_a_day()
+            life.hold()
+            life.look()
+            at = max(life.now, life.ticket.last_event_at)
+            statuses.add(life.ticket.status)
+            states |= {cycle.state(at) for cycle in life.ticket.cycles}
+            reasons |= {cycle.end_reason for cycle in life.ticket.cycles}
+        life.look_back()
+    assert done.keys() == ACTS.keys(), ACTS.keys() - done.keys()
+    assert states == set(ClockState)
+    assert statuses == set(Status)
+    assert reasons == {None, *EndReason}
