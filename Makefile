@@ -12,7 +12,7 @@ BOUNDED := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
 LOOSENED := prefer-robust-stmts,prefer-text-field,ban-drop-not-null,ban-drop-constraint
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format openapi examples oracle mutants bench client lock clean
+.PHONY: help run test check format openapi examples oracle mutants month bench client lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ oracle: $(READY) ## Compare the calendar with 100,000 cases of a second-by-secon
 
 mutants: $(READY) ## Break calendar and eligibility in every small way, and see a test fail each time.
 	$(BIN)/python -m tests.mutants
+
+month: $(READY) ## Simulate a month of a busy desk, 2,000 tickets through HTTP, and print what came of it.
+	TICKETS=2000 $(BIN)/python -m pytest -q -s tests/api/test_month.py
 
 bench: $(READY) ## Measure the calendar.
 	$(BIN)/python -m bench.calendar
