@@ -10,12 +10,16 @@ from fastapi.openapi.utils import get_openapi
 
 from app.api.errors import MEDIA_TYPE, TITLES, ProblemDetails
 
+STORIES: Final = Path(__file__).with_name("stories.md").read_text(encoding="utf-8")
+"""Two stories of how it goes; a test makes their calls, and their answers are as written."""
+
 ABOUT: Final[dict[str, Any]] = {
     "title": "Kawan Elite support",
     "version": "1.0.0",
     "description": (
         "Support tickets under a support policy: who is eligible and why, what is promised by when and why, "
-        "and whether it was kept. Instants are RFC 3339 in UTC; every refusal is an RFC 9457 problem with a code."
+        "and whether it was kept. Instants are RFC 3339 in UTC; every refusal is an RFC 9457 problem with a code.\n\n"
+        + STORIES
     ),
     "openapi_tags": [
         {"name": "tickets", "description": "Requests for support, their clocks, and what is said and done on them."},
