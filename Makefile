@@ -54,8 +54,8 @@ oracle: $(READY) ## Compare the calendar with 100,000 cases of a second-by-secon
 mutants: $(READY) ## Break calendar and eligibility in every small way, and see a test fail each time.
 	$(BIN)/python -m tests.mutants
 
-month: $(READY) ## Simulate a month of a busy desk, 2,000 tickets through HTTP, and print what came of it.
-	TICKETS=2000 $(BIN)/python -m pytest -q -s tests/api/test_month.py
+month: $(READY) ## Simulate a month of a busy desk, 2,000 tickets and more through HTTP, and print what came of it.
+	TICKETS=2400 $(BIN)/python -m pytest -q -s tests/api/test_month.py
 
 bench: $(READY) ## Measure the calendar.
 	$(BIN)/python -m bench.calendar

@@ -12,17 +12,16 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from app.api import errors, paging
+from app.api import errors
 from app.api.deps import Held, House, Manager, Now, Runtime
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
-from app.api.paging import Cursor, Limit, Page
+from app.api.paging import Page, Pages
 from app.api.shapes import Given, Instant, Line, Seconds, SegmentShape, Told, answer
 from app.api.ticket_shapes import trace_shape
 from app.db import ids, policies
 from app.db.policies import Calendar
-from app.db.register import After
 from app.db.statements import ConstraintError
 from app.domain import hours
 from app.domain.calendar import Base, BusinessCalendar
@@ -127,19 +126,12 @@ async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, n
 
 
 @router.get("", operation_id="list_calendars", response_model=Page[CalendarShape])
-async def list_calendars(
-    request: Request, held: Held, _caller: House, now: Now, limit: Limit = 50, cursor: Cursor = None
-) -> Response:
+async def list_calendars(held: Held, _caller: House, now: Now, pages: Pages) -> Response:
     """List the calendars, the newest first."""
-    place = paging.read(request, held.cursor_secret, cursor)
-    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
-    found = await policies.page(held.pool, after, limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    where = (last.created_at.isoformat(), last.id) if last else None
-    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    rows = [_in_force(held, row, now) for row in found[:limit]]
+    page = pages.turn(await policies.page(held.pool, pages.after, pages.most))
+    rows = [_in_force(held, row, now) for row in page.rows]
     items = [_shape(row, _parsed(row)) for row in rows]
-    return answer(Page[CalendarShape](items=items, next_cursor=next_cursor), headers=headers)
+    return answer(Page[CalendarShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 @router.get("/{calendar_id}", operation_id="get_calendar", response_model=CalendarShape)

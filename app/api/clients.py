@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
@@ -13,7 +13,7 @@ from app.api import errors, registers
 from app.api.deps import AnyCaller, ByClient, Caller, Held, Now, Runtime, Synchroniser
 from app.api.errors import Problem
 from app.api.front_door import Route
-from app.api.paging import Cursor, Limit, Page
+from app.api.paging import Page, Pages
 from app.api.registers import IfMatch, IfNoneMatch, Kept, Named, Names
 from app.api.shapes import Day, Email, Given, Instant, Line, Phone
 from app.db import clients, ids
@@ -168,13 +168,9 @@ async def put_client(
 
 
 @router.get("/clients", operation_id="list_clients", response_model=Page[ClientShape])
-async def list_clients(
-    request: Request, held: Held, caller: AnyCaller, limit: Limit = 50, cursor: Cursor = None
-) -> Response:
+async def list_clients(held: Held, caller: AnyCaller, pages: Pages) -> Response:
     """List the clients that you may know of, the newest first."""
-    return await registers.page(
-        request, held, clients.organisations, caller.scope.client_id, limit, cursor, ClientShape
-    )
+    return await registers.page(held, clients.organisations, caller.scope.client_id, pages, ClientShape)
 
 
 @router.get(
@@ -232,17 +228,10 @@ async def put_contact(
 
 
 @router.get("/contacts", operation_id="list_contacts", response_model=Page[ContactShape])
-async def list_contacts(
-    request: Request,
-    held: Held,
-    caller: AnyCaller,
-    client_id: UUID | None = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
+async def list_contacts(held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
     """List contacts, the newest first; a contact sees the people of their own client."""
     owner = registers.owner(caller, client_id)
-    return await registers.page(request, held, clients.people, owner, limit, cursor, ContactShape)
+    return await registers.page(held, clients.people, owner, pages, ContactShape)
 
 
 @router.get(
@@ -339,17 +328,10 @@ async def put_agreement(
 
 
 @router.get("/agreements", operation_id="list_agreements", response_model=Page[AgreementShape])
-async def list_agreements(
-    request: Request,
-    held: Held,
-    caller: AnyCaller,
-    client_id: UUID | None = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
+async def list_agreements(held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
     """List agreements, the newest first; a contact sees their own client's."""
     owner = registers.owner(caller, client_id)
-    return await registers.page(request, held, clients.contracts, owner, limit, cursor, AgreementShape)
+    return await registers.page(held, clients.contracts, owner, pages, AgreementShape)
 
 
 @router.get(
@@ -414,17 +396,10 @@ async def put_subscription(
 
 
 @router.get("/subscriptions", operation_id="list_subscriptions", response_model=Page[SubscriptionShape])
-async def list_subscriptions(
-    request: Request,
-    held: Held,
-    caller: AnyCaller,
-    client_id: UUID | None = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Response:
+async def list_subscriptions(held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
     """List care plans, the newest first; a contact sees their own client's."""
     owner = registers.owner(caller, client_id)
-    return await registers.page(request, held, clients.plans, owner, limit, cursor, SubscriptionShape)
+    return await registers.page(held, clients.plans, owner, pages, SubscriptionShape)
 
 
 @router.get(

@@ -5,20 +5,19 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from app.api import errors, paging
+from app.api import errors
 from app.api.deps import AnyCaller, Caller, Held, Manager, Now, Runtime, Writer
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
-from app.api.paging import Cursor, Limit, Page
+from app.api.paging import Page, Pages
 from app.api.shapes import ClauseShape, Draft, Given, Instant, ShortProse, Told, Unwritten, UnwrittenLine, answer
 from app.db import checks, clients, ids
 from app.db.checks import Check, Found, Override, Scope
-from app.db.register import After
 from app.db.statements import ConstraintError
 from app.domain import eligibility
 from app.domain.eligibility import AlternativeKind, Decision, Facts, Finding, FindingCode, Mode, Outcome
@@ -174,28 +173,16 @@ async def check_eligibility(
 
 @router.get("", operation_id="list_eligibility_checks", response_model=Page[StoredCheckShape])
 async def list_eligibility_checks(
-    request: Request,
-    held: Held,
-    caller: AnyCaller,
-    client_id: UUID | None = None,
-    outcome: Outcome | None = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None, outcome: Outcome | None = None
 ) -> Response:
     """List stored decisions, the newest first; refused tickets are among them with all that was written."""
-    place = paging.read(request, held.cursor_secret, cursor)
-    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
     scope = _seen_by(caller)
     if scope.client_id and client_id not in {None, scope.client_id}:
         return answer(Page[StoredCheckShape](items=[], next_cursor=None))
-    found = await checks.page(
-        held.pool, replace(scope, client_id=scope.client_id or client_id), outcome, after, limit + 1
-    )
-    last = found[limit - 1] if len(found) > limit else None
-    where = (last.created_at.isoformat(), last.id) if last else None
-    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    items = [_stored_shape(check, caller) for check in found[:limit]]
-    return answer(Page[StoredCheckShape](items=items, next_cursor=next_cursor), headers=headers)
+    narrowed = replace(scope, client_id=scope.client_id or client_id)
+    page = pages.turn(await checks.page(held.pool, narrowed, outcome, pages.after, pages.most))
+    items = [_stored_shape(check, caller) for check in page.rows]
+    return answer(Page[StoredCheckShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 @router.get("/{check_id}", operation_id="get_eligibility_check", response_model=StoredCheckShape)

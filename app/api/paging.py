@@ -5,14 +5,19 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
+from app.api.deps import Held
 from app.api.errors import Problem
+from app.db.register import After
 
 Item = TypeVar("Item")
 SEAL_BYTES: Final = 16
@@ -30,7 +35,55 @@ class Page(BaseModel, Generic[Item]):
     next_cursor: str | None
 
 
-def read(request: Request, secret: bytes, cursor: str | None) -> list[Any] | None:
+def newest(row: Any) -> tuple[str, Any]:  # noqa: ANN401  # a row that is listed with the newest first
+    """Return the place of a row in a list that begins with the newest."""
+    return row.created_at.isoformat(), row.id
+
+
+@dataclass(frozen=True, slots=True)
+class Turned(Generic[Item]):
+    """One page of rows, the cursor for the next, and the headers that lead there."""
+
+    rows: Sequence[Item]
+    next_cursor: str | None
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Where a caller is in a list, and how much of it they want at once."""
+
+    request: Request
+    secret: bytes
+    limit: int
+    place: list[Any] | None
+
+    @property
+    def after(self) -> After | None:
+        """Return where the page before ended, in a list that begins with the newest."""
+        return After(datetime.fromisoformat(self.place[0]), UUID(self.place[1])) if self.place else None
+
+    @property
+    def most(self) -> int:
+        """Return how many rows to fetch: one more than are shown tells whether there are more."""
+        return self.limit + 1
+
+    def turn(self, found: Sequence[Item], place: Callable[[Item], Sequence[Any]] = newest) -> Turned[Item]:
+        """Cut the rows that were fetched to one page."""
+        last = found[self.limit - 1] if len(found) > self.limit else None
+        next_cursor, headers = _next_page(self.request, self.secret, None if last is None else place(last))
+        return Turned(found[: self.limit], next_cursor, headers)
+
+
+def paging(request: Request, held: Held, limit: Limit = 50, cursor: Cursor = None) -> Paging:
+    """Read where a caller is in a list."""
+    return Paging(request, held.cursor_secret, limit, _read(request, held.cursor_secret, cursor))
+
+
+Pages: TypeAlias = Annotated[Paging, Depends(paging)]
+
+
+def _read(request: Request, secret: bytes, cursor: str | None) -> list[Any] | None:
     """Return where the page before ended.
 
     Raises:
@@ -49,7 +102,7 @@ def read(request: Request, secret: bytes, cursor: str | None) -> list[Any] | Non
     return place
 
 
-def next_page(request: Request, secret: bytes, place: Sequence[Any] | None) -> tuple[str | None, dict[str, str]]:
+def _next_page(request: Request, secret: bytes, place: Sequence[Any] | None) -> tuple[str | None, dict[str, str]]:
     """Return the cursor for what comes after `place`, and the Link header that leads there."""
     if place is None:
         return None, {}

@@ -10,18 +10,17 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
-from app.api import errors, paging, registers
+from app.api import errors, registers
 from app.api.deps import Admin, AnyCaller, ByClient, Held, House, Now, Runtime, instant
 from app.api.eligibility import clause_shape
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
-from app.api.paging import Cursor, Limit, Page
+from app.api.paging import Page, Pages
 from app.api.shapes import ClauseShape, Given, Instant, Number, Told, answer
 from app.db import idempotency, policies, tickets
 from app.db import pool as pools
 from app.db.policies import Acknowledgement, Book, Version
-from app.db.register import After
 from app.db.statements import ConstraintError
 from app.domain import hours, policy, publishing
 from app.domain.calendar import Base
@@ -119,19 +118,14 @@ async def get_policy(held: Held, _caller: AnyCaller, now: Now, as_of: Instant | 
 
 
 @router.get("/policy-versions", operation_id="list_policy_versions", response_model=Page[PolicyShape])
-async def list_policy_versions(
-    request: Request, held: Held, _caller: AnyCaller, limit: Limit = 50, cursor: Cursor = None
-) -> Response:
+async def list_policy_versions(held: Held, _caller: AnyCaller, pages: Pages) -> Response:
     """List all versions, the first to take effect first; scheduled ones and those taken back are among them."""
-    place = paging.read(request, held.cursor_secret, cursor)
-    after = (datetime.fromisoformat(place[0]), place[1]) if place else None
-    known = await policies.versions(held.pool)
-    found = [version for version in known if after is None or (version.effective_from, version.number) > after]
-    last = found[limit - 1] if len(found) > limit else None
-    where = (last.effective_from.isoformat(), last.number) if last else None
-    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    items = [_shape(version, held.book) for version in found[:limit]]
-    return answer(Page[PolicyShape](items=items, next_cursor=next_cursor), headers=headers)
+    after = (datetime.fromisoformat(pages.place[0]), pages.place[1]) if pages.place else None
+    known = [(version.effective_from, version.number, version) for version in await policies.versions(held.pool)]
+    later = [version for at, number, version in known if after is None or (at, number) > after]
+    page = pages.turn(later, lambda version: (version.effective_from.isoformat(), version.number))
+    items = [_shape(version, held.book) for version in page.rows]
+    return answer(Page[PolicyShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 @router.get("/policy-versions/{number}", operation_id="get_policy_version", response_model=PolicyShape)
@@ -268,24 +262,18 @@ async def acknowledge_policy(
     response_model=Page[AcknowledgementShape],
 )
 async def list_policy_acknowledgements(
-    request: Request,
     held: Held,
     caller: AnyCaller,
+    pages: Pages,
     client_id: UUID | None = None,
     policy_version: Annotated[int | None, Query(ge=1, le=MOST_VERSIONS)] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Response:
     """List who has reviewed which version, the newest first; a contact sees their own client's."""
-    place = paging.read(request, held.cursor_secret, cursor)
-    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
     whose = registers.owner(caller, client_id)
-    found = await policies.acknowledgements(held.pool, whose, policy_version, after, limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    where = (last.acknowledged_at.isoformat(), last.client_id) if last else None
-    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    items = [_acknowledged(entry) for entry in found[:limit]]
-    return answer(Page[AcknowledgementShape](items=items, next_cursor=next_cursor), headers=headers)
+    found = await policies.acknowledgements(held.pool, whose, policy_version, pages.after, pages.most)
+    page = pages.turn(found, lambda entry: (entry.acknowledged_at.isoformat(), entry.client_id))
+    items = [_acknowledged(entry) for entry in page.rows]
+    return answer(Page[AcknowledgementShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 async def _found(held: Runtime, number: int) -> Version:

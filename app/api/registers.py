@@ -1,22 +1,21 @@
 """What all registers of the directory share over HTTP: upserts by external id, pages, versions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
-from fastapi import Header, Path, Request
+from fastapi import Header, Path
 from pydantic import Field
 from starlette.responses import Response
 
-from app.api import errors, paging
+from app.api import errors
 from app.api.deps import Caller, Runtime
 from app.api.errors import Problem
-from app.api.paging import Page
+from app.api.paging import Page, Paging
 from app.api.shapes import ExternalId, Instant, Line, Told, answer, etag, matches
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
-from app.db.register import After, Register
+from app.db.register import Register
 from app.db.statements import ConstraintError
 from app.domain.errors import FieldError
 from app.domain.events import CLIENTS
@@ -106,24 +105,13 @@ async def named(
 
 
 async def page(
-    request: Request,
-    held: Runtime,
-    register: Register[Any],
-    owner: UUID | None,
-    limit: int,
-    cursor: str | None,
-    shape: type[Told],
+    held: Runtime, register: Register[Any], owner: UUID | None, pages: Paging, shape: type[Told]
 ) -> Response:
     """Answer with a page of rows, the newest first."""
-    place = paging.read(request, held.cursor_secret, cursor)
-    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
-    found: Sequence[Any] = await register.page(held.pool, owner, after, limit + 1)
-    last = found[limit - 1] if len(found) > limit else None
-    where = (last.created_at.isoformat(), last.id) if last else None
-    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    items = [shape_of(row, shape) for row in found[:limit]]
-    page: Page[Any] = Page[shape](items=items, next_cursor=next_cursor)  # type: ignore[valid-type]  # known when it runs
-    return answer(page, headers=headers)
+    found = pages.turn(await register.page(held.pool, owner, pages.after, pages.most))
+    items = [shape_of(row, shape) for row in found.rows]
+    page: Page[Any] = Page[shape](items=items, next_cursor=found.next_cursor)  # type: ignore[valid-type]  # known when it runs
+    return answer(page, headers=found.headers)
 
 
 async def put(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
@@ -13,7 +13,7 @@ from app.api.deps import Caller, Held, House, Manager, Now
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
-from app.api.paging import Cursor, Limit, Page
+from app.api.paging import Page, Pages
 from app.api.registers import IfMatch
 from app.api.shapes import Email, Flag, Given, Instant, Line, Number, Told, answer, etag
 from app.db import ids, staff
@@ -90,11 +90,9 @@ async def create_agent(body: AgentRequest, held: Held, caller: Manager, now: Now
 
 
 @router.get("", operation_id="list_agents", response_model=Page[AgentShape])
-async def list_agents(
-    request: Request, held: Held, _caller: House, limit: Limit = 50, cursor: Cursor = None
-) -> Response:
+async def list_agents(held: Held, _caller: House, pages: Pages) -> Response:
     """List the people of staff, the newest first."""
-    return await registers.page(request, held, staff.register, None, limit, cursor, AgentShape)
+    return await registers.page(held, staff.register, None, pages, AgentShape)
 
 
 @router.get("/{agent_id}", operation_id="get_agent", response_model=AgentShape)

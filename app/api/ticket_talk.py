@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
@@ -12,11 +12,12 @@ from app.api import tickets
 from app.api.acting import Acting, ActingOn, Show
 from app.api.deps import AnyCaller, Held
 from app.api.front_door import Route
-from app.api.paging import Cursor, Limit, Page
+from app.api.paging import Page, Pages
 from app.api.shapes import Flag, Given, Instant, Prose, Told, UnwrittenProse, answer
 from app.api.ticket_endings import judge_reopening
 from app.api.ticket_shapes import MessageShape, TicketShape, Visibility, message_shape
 from app.db import ids
+from app.db.events import Selection
 from app.domain.acts import endings, talk
 from app.domain.eligibility import Outcome
 from app.domain.events import CLIENTS, Event, EventKind
@@ -137,11 +138,9 @@ def _message(message_id: UUID) -> Show:
 
 
 @router.get("/{ticket_id}/messages", operation_id="list_messages", response_model=Page[MessageShape])
-async def list_messages(
-    request: Request, ticket_id: str, held: Held, caller: AnyCaller, limit: Limit = 50, cursor: Cursor = None
-) -> Response:
+async def list_messages(ticket_id: str, held: Held, caller: AnyCaller, pages: Pages) -> Response:
     """List what was said, the oldest first; a contact sees what is public."""
     found, _ = await acts.seen(held, caller, ticket_id)
-    page, next_cursor, headers = await tickets.events_page(request, held, caller, found, MESSAGES, limit, cursor)
-    items = [message_shape(event) for event in page]
-    return answer(Page[MessageShape](items=items, next_cursor=next_cursor), headers=headers)
+    page = await tickets.events_page(held, caller, found, pages, Selection(MESSAGES))
+    items = [message_shape(event) for event in page.rows]
+    return answer(Page[MessageShape](items=items, next_cursor=page.next_cursor), headers=page.headers)

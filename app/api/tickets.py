@@ -1,23 +1,23 @@
 """Tickets over HTTP: open one, read it, its clocks, its events and what may be done with it."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from app.api import acting, eligibility, errors, paging
+from app.api import acting, eligibility, errors
 from app.api.acting import AsOf
 from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
 from app.api.eligibility import RequestShape
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
-from app.api.paging import Cursor, Limit, Page
+from app.api.paging import Page, Pages, Paging, Turned
 from app.api.shapes import Flag, Instant, Line, Prose, answer, etag
 from app.api.ticket_shapes import (
     ActsShape,
@@ -35,7 +35,6 @@ from app.api.ticket_shapes import (
 from app.db import checks, events, ids, tickets
 from app.db.checks import Found
 from app.db.events import Selection
-from app.db.register import After
 from app.db.statements import ConstraintError
 from app.db.tickets import Filters, Scope
 from app.domain import fold, passing, visibility
@@ -181,10 +180,10 @@ def _one_or_more(choices: type[StrEnum]) -> Any:  # noqa: ANN401  # what the fra
 
 @router.get("", operation_id="list_tickets", response_model=TicketPage)
 async def list_tickets(
-    request: Request,
     held: Held,
     caller: AnyCaller,
     now: Now,
+    pages: Pages,
     status: Annotated[str | None, _one_or_more(Status)] = None,
     priority: Annotated[str | None, _one_or_more(Priority)] = None,
     complexity: Annotated[str | None, _one_or_more(Complexity)] = None,
@@ -196,8 +195,6 @@ async def list_tickets(
     broken: Annotated[bool | None, Query(description="Whether any promise on the ticket is broken by now.")] = None,
     due_before: Annotated[Instant | None, Query(description="A running promise is due before this instant.")] = None,
     updated_since: Annotated[Instant | None, Query(description="Something happened at or after this instant.")] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> Response:
     """List the tickets that the caller may know of, the newest first."""
     if assignee_id and caller.role in CLIENTS:
@@ -215,14 +212,9 @@ async def list_tickets(
         due_before=due_before,
         updated_since=updated_since,
     )
-    place = paging.read(request, held.cursor_secret, cursor)
-    after = After(datetime.fromisoformat(place[0]), UUID(place[1])) if place else None
-    found = await tickets.page(held.pool, filters, caller.scope, after, limit + 1, now)
-    last = found[limit - 1] if len(found) > limit else None
-    where = (last.created_at.isoformat(), last.id) if last else None
-    next_cursor, headers = paging.next_page(request, held.cursor_secret, where)
-    items = [item_shape(item, caller.actor) for item in found[:limit]]
-    return answer(TicketPage(as_of=now, items=items, next_cursor=next_cursor), headers=headers)
+    page = pages.turn(await tickets.page(held.pool, filters, caller.scope, pages.after, pages.most, now))
+    items = [item_shape(item, caller.actor) for item in page.rows]
+    return answer(TicketPage(as_of=now, items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 def _values(name: str, text: str | None, choices: Any) -> list[str] | None:  # noqa: ANN401  # an enum class
@@ -260,37 +252,21 @@ async def get_ticket_acts(ticket_id: str, held: Held, caller: AnyCaller, now: No
 
 @router.get("/{ticket_id}/events", operation_id="list_ticket_events", response_model=Page[EventShape])
 async def list_ticket_events(
-    request: Request,
-    ticket_id: str,
-    held: Held,
-    caller: AnyCaller,
-    now: Now,
-    as_of: AsOf = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    ticket_id: str, held: Held, caller: AnyCaller, now: Now, pages: Pages, as_of: AsOf = None
 ) -> Response:
     """List what had happened to a ticket, the oldest first; a contact sees what is public."""
     found, _ = await acting.seen_at(held, caller, ticket_id, as_of, now)
-    page, next_cursor, headers = await events_page(request, held, caller, found, None, limit, cursor, as_of)
-    items = [event_shape(event, caller.actor) for event in page]
-    return answer(Page[EventShape](items=items, next_cursor=next_cursor), headers=headers)
+    page = await events_page(held, caller, found, pages, Selection(until=as_of))
+    items = [event_shape(event, caller.actor) for event in page.rows]
+    return answer(Page[EventShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 async def events_page(
-    request: Request,
-    held: Runtime,
-    caller: Caller,
-    found: Ticket,
-    kinds: Sequence[str] | None,
-    limit: int,
-    cursor: str | None,
-    until: datetime | None = None,
-) -> tuple[list[Event], str | None, dict[str, str]]:
+    held: Runtime, caller: Caller, found: Ticket, pages: Paging, selection: Selection
+) -> Turned[Event]:
     """Read one page of a ticket's events, as far as the caller may see them."""
-    place = paging.read(request, held.cursor_secret, cursor)
-    after = place[0] if place else 0
-    internal = visibility.internal_filter(caller.actor)
-    page = await events.of_ticket(held.pool, found.id, after, Selection(kinds, internal, until), limit + 1)
-    last = page[limit - 1].number if len(page) > limit else None
-    next_cursor, headers = paging.next_page(request, held.cursor_secret, None if last is None else [last])
-    return page[:limit], next_cursor, headers
+    after = pages.place[0] if pages.place else 0
+    seen = replace(selection, internal=visibility.internal_filter(caller.actor))
+    return pages.turn(
+        await events.of_ticket(held.pool, found.id, after, seen, pages.most), lambda event: (event.number,)
+    )
