@@ -1,6 +1,6 @@
 """Puts the application together: the only module that knows all others."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from secrets import token_bytes
 from typing import Any, Final
@@ -16,6 +16,7 @@ from app.api import (
     clients,
     description,
     eligibility,
+    keys,
     policies,
     portal,
     staff,
@@ -26,14 +27,16 @@ from app.api import (
     ticket_triage,
     tickets,
 )
-from app.api.deps import Allowed, Runtime, everybody
+from app.api.deps import Allowed, Needs, Runtime, everybody
 from app.api.errors import HANDLERS
 from app.api.front_door import Compressed, Methods, RequestId
 from app.db import migrations, upkeep
 from app.db import pool as pools
 from app.db.policies import Book
 from app.db.pool import Pool
-from app.settings import Settings
+from app.outside import identity
+from app.outside.identity import Issuer, Issuers, People
+from app.settings import Settings, Trusted
 from app.worker import sweep
 
 # Routes are tried one by one: the busiest come first.
@@ -49,6 +52,7 @@ ROUTERS: Final = (
     policies.router,
     clients.router,
     staff.router,
+    keys.router,
     portal.router,
     system.router,
 )
@@ -85,43 +89,58 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 class UndeclaredOperationError(Exception):
-    """An operation without a declaration of who may call it: nothing is open by oversight."""
+    """An operation that doesn't declare who may call it, or with which scope: nothing is open by oversight."""
 
 
 def require_declared(routes: Sequence[APIRoute]) -> None:
-    """See that each operation declares its roles, or that everybody may call it.
+    """See that each operation declares its roles and its area, or that everybody may call it.
 
     Raises:
         UndeclaredOperationError: naming every operation that doesn't.
     """
-    undeclared = [route.name for route in routes if not any(map(_declares, route.dependant.dependencies))]
+    undeclared = [
+        route.name
+        for route in routes
+        for declared in [set(_declared(route.dependant))]
+        if not declared.issuperset({Allowed, Needs}) and everybody not in declared
+    ]
     if undeclared:
-        raise UndeclaredOperationError(f"say who may call {', '.join(undeclared)}")
+        raise UndeclaredOperationError(f"say who may call {', '.join(undeclared)}, and with which scope")
 
 
-def _declares(dependency: Any) -> bool:  # noqa: ANN401  # the framework's own
-    own = isinstance(dependency.call, Allowed) or dependency.call is everybody
-    return own or any(map(_declares, dependency.dependencies))
+def _declared(dependency: Any) -> Iterator[Any]:  # noqa: ANN401  # the framework's own
+    """Yield what a route depends on, at any depth: declarations by their kind, anything else as itself."""
+    yield type(dependency.call) if isinstance(dependency.call, Allowed | Needs) else dependency.call
+    for deeper in dependency.dependencies:
+        yield from _declared(deeper)
 
 
 def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework takes
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         pool = await pools.connect(settings.required_database_url, size=settings.pool_size)
+        http = identity.client()
         try:
             app.state.runtime = Runtime(
                 pool=pool,
                 book=Book(pool),
                 cursor_secret=await _secret(pool, "cursors"),
+                issuers=Issuers((_believed(issuer) for issuer in settings.issuers), http),
                 test_clock=settings.test_clock,
                 sweep=sweep.run,
-                head=migrations.head(),
+                behind=migrations.behind(),
             )
             yield
         finally:
+            await http.aclose()
             await pool.close()
 
     return lifespan
+
+
+def _believed(found: Trusted) -> Issuer:
+    """Take an issuer as the settings have it."""
+    return Issuer(found.issuer, found.audience, People(found.people), found.algorithms, found.jwks_url)
 
 
 async def _secret(pool: Pool, name: str) -> bytes:

@@ -3,18 +3,37 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ORIGIN: Final = re.compile(r"https?://[^/\s,*?#@]+", re.ASCII)
 DRIVER: Final = "postgresql+asyncpg://"
+ADDRESS: Final = r"^https?://[^/\s?#@]+(/[^\s?#]*)?$"
+Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 class SettingsError(Exception):
     """The environment asks for something that doesn't work; the message names all of it in one sentence."""
+
+
+class Trusted(BaseModel):
+    """An issuer of tokens that is believed: for staff or for contacts, for one audience, by named algorithms."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str = Field(min_length=1, max_length=200, pattern=ADDRESS)
+    audience: str = Field(min_length=1, max_length=200)
+    people: Literal["staff", "contacts"]
+    algorithms: tuple[Algorithm, ...] = Field(("RS256", "ES256"), min_length=1)
+    jwks_url: str | None = Field(None, max_length=1_000, pattern=ADDRESS)
+
+    @property
+    def plain(self) -> bool:
+        """Tell whether its word or its keys come without TLS."""
+        return any(url.startswith("http:") for url in (self.issuer, self.jwks_url or ""))
 
 
 class Settings(BaseSettings):
@@ -30,6 +49,7 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field("development", description="What this machine is for.")
     test_clock: bool = Field(default=False, description="Serve the test clock and sweeps on demand: for tests only.")
     cors_origins: str = Field("", description="Origins that browsers may call from, comma-separated.")
+    issuers: tuple[Trusted, ...] = Field((), description="Who may say who somebody is, as a JSON list.")
     pool_size: int = Field(8, ge=1, le=100, description="Database connections of one API process.")
     sweep_seconds: float = Field(1.0, gt=0, le=3600, description="How long the worker rests between sweeps.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
@@ -56,6 +76,14 @@ class Settings(BaseSettings):
                 raise ValueError("write each origin as https://portal.example, without a path or a slash at its end")
         return value
 
+    @field_validator("issuers")
+    @classmethod
+    def with_issuers(cls, value: tuple[Trusted, ...]) -> tuple[Trusted, ...]:
+        """Refuse an issuer that is named twice: it could speak for staff and for contacts alike."""
+        if len({found.issuer for found in value}) < len(value):
+            raise ValueError("name each issuer once")
+        return value
+
     @model_validator(mode="after")
     def safe(self) -> Self:
         """Refuse combinations that would leave a door open, all of them at once."""
@@ -71,6 +99,7 @@ class Settings(BaseSettings):
             f"TEST_CLOCK may not be set {where}: unset it or serve on 127.0.0.1": self.test_clock,
             f"DATABASE_URL has to be set {where}: the embedded database is for development": not self.database_url,
             f"CORS_ORIGINS may not hold * {where}: name the portal's origin": "*" in self.cors_origins,
+            f"ISSUERS may not be reached by plain http {where}: use https": any(each.plain for each in self.issuers),
         }
         return [sentence for sentence, holds in found.items() if self.exposed and holds]
 

@@ -14,11 +14,18 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.cli.commands import log_at
 from app.db import migrations
 from app.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / "var" / "tests"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _log() -> None:
+    """Log as the service does, but for its requests: a test makes thousands."""
+    log_at("warning")
 
 
 @pytest.fixture(scope="session")

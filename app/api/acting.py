@@ -77,7 +77,7 @@ async def seen_at(
         return passing.known_by(found, terms, as_of or now), terms
     story = await events.of_ticket(held.pool, found.id, 0, Selection(until=as_of), WHOLE_STORY)
     if not story:
-        raise errors.not_found()
+        raise Problem("not_found", "The ticket was not there yet at that instant; ask about a later one.")
     return passing.known_by(fold.fold(None, story), terms, as_of), terms
 
 

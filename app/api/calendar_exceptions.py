@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
 from app.api import calendars, errors
 from app.api.calendars import CalendarShape, ExceptionShape
-from app.api.deps import Held, House, Manager, Now, Runtime
+from app.api.deps import Held, House, Manager, Needs, Now, Runtime
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
@@ -21,8 +21,11 @@ from app.db.idempotency import Answer
 from app.db.policies import Calendar, Revision
 from app.db.statements import ConstraintError
 from app.domain.errors import FieldError
+from app.domain.hours import HoursReader
 
-router = APIRouter(prefix="/v1/calendars", tags=["calendars"], route_class=Route)
+router = APIRouter(
+    prefix="/v1/calendars", tags=["calendars"], route_class=Route, dependencies=[Depends(Needs("calendars"))]
+)
 
 OnDate = Annotated[Day, Path(description="The local date, as YYYY-MM-DD.")]
 
@@ -61,6 +64,9 @@ async def add_calendar_exception(
     Every running, unbroken promise that this calendar counts for is counted anew: its due date moves,
     but never to before this change, and `clock.moved` tells of it.
     """
+    reader = HoursReader()
+    reader.exception(body.model_dump(), "")
+    reader.finish()
     row, _ = await calendars.find(held, calendar_id, now)
     if any(entry["date"] == body.date for entry in row.exceptions):
         raise errors.invalid([FieldError("/date", "duplicate_date", "this date has an exception; remove it first")])

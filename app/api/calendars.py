@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Held, House, Manager, Now, Runtime
+from app.api.deps import Held, House, Manager, Needs, Now, Runtime
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
@@ -26,7 +26,9 @@ from app.db.statements import ConstraintError
 from app.domain import hours
 from app.domain.calendar import Base, BusinessCalendar
 
-router = APIRouter(prefix="/v1/calendars", tags=["calendars"], route_class=Route)
+router = APIRouter(
+    prefix="/v1/calendars", tags=["calendars"], route_class=Route, dependencies=[Depends(Needs("calendars"))]
+)
 
 LONGEST_TRACE: Final = 20_000
 CENTURY: Final = 100 * 366 * 86_400
@@ -158,7 +160,7 @@ async def get_calendar_open(
         timezone=found.timezone,
         tzdata=found.tzdata,
         open_now=opened,
-        next_opens_at=found.next_open(closes) if opened and closes else None if opened else found.next_open(at),
+        next_opens_at=found.next_opening(at),
         next_closes_at=closes,
     )
     return answer(shape)

@@ -11,15 +11,18 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.errors import Problem
-from app.db import ids, staff, upkeep
+from app.db import ids, keys, upkeep
+from app.db.keys import Bearer
 from app.db.policies import Book
 from app.db.pool import Pool
-from app.db.staff import Credential
+from app.db.statements import Connection
 from app.db.tickets import Scope
+from app.domain.access import Permission
 from app.domain.events import CLIENTS, STAFF, Actor, Role
+from app.outside.identity import Issuers, IssuerUnavailableError, People, TokenError
 
 KEY: Final = re.compile(r"ke_([0-9a-f]{16})_([0-9a-f]{64})", re.ASCII)
-NOBODY: Final = Credential(ids.digest(""), Role.AUDITOR, None, None, None, None, "", None, None, 0)
+NO_DIGEST: Final = ids.digest("")
 
 
 Sweep: TypeAlias = Callable[[Pool, Book, datetime], Coroutine[Any, Any, int]]
@@ -33,18 +36,20 @@ class Runtime:
     pool: Pool
     book: Book
     cursor_secret: bytes
+    issuers: Issuers
     test_clock: bool
     sweep: Sweep
-    head: str
+    behind: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, in which role, and whose tickets they may know of."""
+    """Who asks, in which role, whose tickets they may know of, and to what their credential is limited, if it is."""
 
     actor: Actor
     name: str
     principal: str
+    permissions: frozenset[Permission] | None
 
     @property
     def role(self) -> Role:
@@ -78,8 +83,13 @@ WallClock: TypeAlias = Annotated[datetime, Depends(wall_clock)]
 
 async def instant(held: Held) -> datetime:
     """Read the clock, once a request: everything a request decides, it decides at this instant."""
+    return await instant_by(held.pool, held)
+
+
+async def instant_by(via: Connection, held: Runtime) -> datetime:
+    """Read the clock within a transaction: what waited for others decides at the instant when it's its turn."""
     if held.test_clock:
-        kept = await upkeep.test_now(held.pool)
+        kept = await upkeep.test_now(via)
         if kept is not None:
             return kept.at
     return datetime.now(UTC)
@@ -88,7 +98,9 @@ async def instant(held: Held) -> datetime:
 Now: TypeAlias = Annotated[datetime, Depends(instant)]
 
 bearer: Final = HTTPBearer(
-    auto_error=False, scheme_name="apiKey", description="An API key, `ke_<id>_<secret>`, as a bearer token."
+    auto_error=False,
+    scheme_name="bearer",
+    description="An API key, `ke_<id>_<secret>`, or a JSON Web Token of the portal or of staff's identity provider.",
 )
 
 
@@ -98,33 +110,81 @@ async def authenticated(
     """Find out who asks.
 
     Raises:
-        Problem: 401 without a key that is known, unexpired and unrevoked.
+        Problem: 401 without a credential that is believed, 403 where nobody is known by it.
     """
     if credentials is None:
-        raise _unauthenticated("No API key came with the request; send Authorization: Bearer ke_<id>_<secret>.")
-    parts = KEY.fullmatch(credentials.credentials)
-    if parts is None:
-        raise _unauthenticated("This is no API key; send Authorization: Bearer ke_<id>_<secret> as it was given.")
-    key_id, secret = parts.groups()
-    found = await staff.credential(held.pool, key_id)
+        raise _unauthenticated("No credential came with the request; send Authorization: Bearer and a key or a token.")
+    text = credentials.credentials
+    key = KEY.fullmatch(text)
+    caller, changes = await (_by_key(held, key[1], key[2], at) if key else _by_token(held, text))
+    await held.book.keep_up(changes)
+    return caller
+
+
+async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tuple[Caller, int]:
+    found = await keys.credential(held.pool, key_id)
     # An unknown key costs as much as a wrong secret, so that no id can be guessed by the time it takes.
-    known = hmac.compare_digest(ids.digest(secret), (found or NOBODY).digest)
+    known = hmac.compare_digest(ids.digest(secret), found.digest if found else NO_DIGEST)
     if found is None or not known:
         raise _unauthenticated("This API key is not known; ask an admin for one.")
     if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= at):
         raise _unauthenticated("This API key is no longer valid; ask an admin for a new one.")
-    await held.book.keep_up(found.terms_changes)
-    return _caller(key_id, found)
+    permissions = None if found.scopes is None else frozenset(map(Permission, found.scopes))
+    return _caller(found, key_id, permissions), found.terms_changes
 
 
-def _caller(key_id: str, found: Credential) -> Caller:
+async def _by_token(held: Runtime, token: str) -> tuple[Caller, int]:
+    """Take an issuer's word for who somebody is, and our own for what they may do."""
+    try:
+        identity = await held.issuers.identify(token)
+    except TokenError as error:
+        raise _unauthenticated(f"{error} Or send an API key as it was given: ke_<id>_<secret>.") from None
+    except IssuerUnavailableError:
+        detail = "The token can't be checked now, as its issuer doesn't answer; try again in a few seconds."
+        raise Problem("issuer_unavailable", detail, headers={"Retry-After": "5"}) from None
+    if identity.people is People.CONTACTS:
+        found = await keys.contact(held.pool, identity.subject)
+    else:
+        found = await keys.agent(held.pool, identity.issuer, identity.subject)
+    if found is None:
+        raise Problem("forbidden", "The token is valid, but nobody is known here by its subject; ask staff to add you.")
+    # Scopes of others, such as openid, limit nothing here.
+    limits = frozenset(each for each in Permission if each in identity.scopes)
+    return _caller(found, "", limits or None), found.terms_changes
+
+
+def _caller(found: Bearer, key_id: str, permissions: frozenset[Permission] | None) -> Caller:
     person = found.agent_id or found.contact_id
     actor = Actor(found.role, person, found.client_id, found.level)
-    return Caller(actor, found.name, f"{found.role}:{person or key_id}")
+    return Caller(actor, found.name, f"{found.role}:{person or key_id}", permissions)
 
 
 def _unauthenticated(detail: str) -> Problem:
     return Problem("unauthenticated", detail, headers={"WWW-Authenticate": 'Bearer realm="kawan-support"'})
+
+
+class Needs:
+    """A declaration of the area that a router's operations belong to: what a limited credential needs for them."""
+
+    def __init__(self, area: str | None) -> None:
+        """Take the area; none where every credential will do."""
+        self.area = area
+
+    def permission(self, method: str) -> Permission | None:
+        """Return what a method needs."""
+        if self.area is None:
+            return None
+        return Permission(f"{self.area}:{'read' if method in {'GET', 'HEAD'} else 'write'}")
+
+    async def __call__(self, request: Request, caller: Annotated[Caller, Depends(authenticated)]) -> None:
+        """See that the credential isn't limited to other things.
+
+        Raises:
+            Problem: 403 where it is.
+        """
+        needed = self.permission(request.method)
+        if needed is not None and caller.permissions is not None and needed not in caller.permissions:
+            raise Problem("insufficient_scope", f"This credential is limited; use one with the scope {needed}.")
 
 
 class Allowed:
@@ -141,7 +201,8 @@ class Allowed:
             Problem: 403 where the caller's role is not declared.
         """
         if caller.role not in self.roles:
-            raise Problem("forbidden", f"The role {caller.role} may not use this operation; ask staff.")
+            may = " or ".join(role for role in Role if role in self.roles)
+            raise Problem("forbidden", f"The role {caller.role} may not use this operation; it is for {may}.")
         return caller
 
 

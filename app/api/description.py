@@ -1,14 +1,18 @@
 """The OpenAPI description: what the framework knows, with every error declared and named alike."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
+from app.api.deps import Allowed, Needs
 from app.api.errors import MEDIA_TYPE, TITLES, ProblemDetails
+from app.domain.events import CLIENTS, STAFF, Role
+from app.domain.ticket import ACTS
 
 STORIES: Final = Path(__file__).with_name("stories.md").read_text(encoding="utf-8")
 """Two stories of how it goes; a test makes their calls, and their answers are as written."""
@@ -27,6 +31,7 @@ ABOUT: Final[dict[str, Any]] = {
         {"name": "calendars", "description": "Business time as a calculator that explains itself."},
         {"name": "policy", "description": "The support policy by version."},
         {"name": "directory", "description": "Clients, contacts, agreements, subscriptions and staff."},
+        {"name": "keys", "description": "API keys: made, rotated and revoked."},
         {"name": "system", "description": "The service about itself."},
     ],
 }
@@ -63,6 +68,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs", {}) | {"ProblemDetails": problem}
     schemas["EligibilityProblem"] = _with_decision()
+    _name_access(app, {each["operationId"]: each for path in document["paths"].values() for each in path.values()})
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _declare_errors(path, method, operation)
@@ -70,6 +76,27 @@ def _describe(app: FastAPI) -> dict[str, Any]:
             _leave_out(operation)
             _illustrate(operation)
     return document
+
+
+def _name_access(app: FastAPI, operations: Mapping[str, dict[str, Any]]) -> None:
+    """Say whom each operation is for, and which scope a limited credential needs for it."""
+    by_act = {act.name.replace("-", "_"): set[Role]() for act in ACTS}
+    for act in ACTS:
+        by_act[act.name.replace("-", "_")] |= act.who - {Role.SERVICE}
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        operation = operations[str(route.operation_id)]
+        declared = [dependency.call for dependency in route.dependant.dependencies]
+        roles = next((set(call.roles) for call in declared if isinstance(call, Allowed)), set())
+        roles = by_act.get(str(route.operation_id), roles)
+        (method,) = route.methods or {""}
+        scope = next((call.permission(method) for call in declared if isinstance(call, Needs)), None)
+        if roles and not roles.issuperset({*CLIENTS, *STAFF}):
+            operation["description"] += f"\n\nFor {', '.join(role for role in Role if role in roles)}."
+        if scope is not None:
+            operation["security"] = [{name: [scope.value] for name in names} for names in operation["security"]]
+            operation["description"] += f"\n\nScope: `{scope}`."
 
 
 HEADERS: Final = {

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import AnyCaller, Caller, Held, Manager, Now, Runtime, Writer
+from app.api.deps import AnyCaller, Caller, Held, Manager, Needs, Now, Runtime, Writer
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
@@ -26,7 +26,12 @@ from app.domain.events import CLIENTS
 from app.domain.policy import Category, Channel, Clause, Clock, Kind, Priority, Severity
 from app.domain.ticket import Details
 
-router = APIRouter(prefix="/v1/eligibility-checks", tags=["eligibility"], route_class=Route)
+router = APIRouter(
+    prefix="/v1/eligibility-checks",
+    tags=["eligibility"],
+    route_class=Route,
+    dependencies=[Depends(Needs("eligibility"))],
+)
 
 
 class DetailsShape(Given):
@@ -207,6 +212,7 @@ async def override_eligibility_check(
     if found is None or caller.actor.id is None:
         raise errors.not_found()
     if found.overridden_at is not None:
+        await once.replay()
         raise Problem("nothing_to_change", "This decision is overridden already; open the ticket with its id.")
     limits = held.book.policies[found.policy_version].limits
     eligibility.require_overridable(found.outcome, found.created_at, limits, now)

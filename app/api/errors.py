@@ -24,11 +24,12 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "unauthenticated": (401, "Valid credentials are needed"),
     "forbidden": (403, "This role may not do this"),
     "not_eligible": (403, "The support policy refuses this request"),
+    "insufficient_scope": (403, "The credential is limited to other things"),
     "act_forbidden": (403, "This role may never do this act"),
     "not_found": (404, "There is nothing here that you may know of"),
     "method_not_allowed": (405, "This address doesn't take this method"),
     "act_not_allowed": (409, "The ticket doesn't allow this act now"),
-    "nothing_to_change": (409, "The ticket is so already"),
+    "nothing_to_change": (409, "It is so already"),
     "at_top_level": (409, "There is no level above 3"),
     "assignee_level_too_low": (409, "The assignee's level is below the ticket's"),
     "reopen_window_over": (409, "The time to reopen the ticket is over"),
@@ -55,6 +56,7 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "trace_too_long": (422, "The span is too long to explain"),
     "internal_error": (500, "Something went wrong on our side"),
     "database_unavailable": (503, "The service can't reach its database"),
+    "issuer_unavailable": (503, "The issuer of the token can't be reached"),
 }
 """Each code with its status and title: both are public and never change their meaning."""
 
@@ -120,7 +122,7 @@ def render(request: Request, problem: Problem) -> Response:
     if problem.errors:
         body["errors"] = [
             {"pointer": error.pointer[:LONGEST_POINTER], "code": error.code, "message": error.message}
-            for error in problem.errors
+            for error in problem.errors[:MOST_ERRORS]
         ]
     content = json.dumps(body | problem.more, ensure_ascii=True).encode()
     return Response(content, status, dict(problem.headers or {}), MEDIA_TYPE)

@@ -116,6 +116,10 @@ class Compressed(GZipMiddleware):
         await (self.app if refused else super().__call__)(scope, receive, send)
 
 
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose body means nothing to anybody."""
+
+
 class StrictRequest(Request):
     """A request whose body is small, UTF-8 and unambiguous JSON, or refused."""
 
@@ -176,11 +180,28 @@ class Route(APIRoute):
         async def strict(request: Request) -> Response:
             _check_query(request, known)
             strict_request = StrictRequest(request.scope, request.receive)
-            if takes_body and await strict_request.body():
+            if await strict_request.body() and request.method not in READS:
                 _check_media_type(request)
+                if not takes_body:
+                    _require_empty(await strict_request.json())
             return await handle(strict_request)
 
         return strict
+
+
+def _require_empty(body: object) -> None:
+    """See that nothing is sent to an operation that takes nothing: it would be ignored.
+
+    Raises:
+        Problem: 422 naming each field.
+    """
+    message = "this operation takes no body"
+    if isinstance(body, dict):
+        found = [FieldError(f"/{_step(name)}", "extra_forbidden", message) for name in list(body)[:MOST_ERRORS]]
+    else:
+        found = [] if body is None else [FieldError("", "extra_forbidden", message)]
+    if found:
+        raise errors.invalid(found)
 
 
 def _check_query(request: Request, known: set[str]) -> None:

@@ -12,7 +12,7 @@ from app.api.deps import AnyCaller, Held, Runtime, WallClock
 from app.api.errors import Problem, Replayed
 from app.db import idempotency
 from app.db.idempotency import Answer
-from app.db.statements import ConstraintError, LockTimeoutError
+from app.db.statements import Connection, ConstraintError, LockTimeoutError
 
 T = TypeVar("T")
 KEPT_HEADERS: Final = ("Location", "ETag", "Content-Type")
@@ -37,8 +37,8 @@ class Once:
         kept = {name: value for name, value in headers.items() if name in KEPT_HEADERS}
         return Answer(self.principal, self.operation, self.key, self.digest, status, kept, body, self.received_at)
 
-    async def replay(self) -> None:
-        """Give the answer kept under the key, if there is one.
+    async def replay(self, via: Connection | None = None) -> None:
+        """Give the answer kept under the key, if there is one; within a transaction by its own connection.
 
         Raises:
             Replayed: with that answer.
@@ -46,7 +46,7 @@ class Once:
         """
         if self.key is None:
             return
-        found = await idempotency.get(self.held.pool, self.principal, self.operation, self.key)
+        found = await idempotency.get(via or self.held.pool, self.principal, self.operation, self.key)
         if found is None:
             return
         if found.digest != self.digest:

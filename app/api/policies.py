@@ -1,17 +1,18 @@
 """The support policy over HTTP: what is in force, every version there is, the next one, and who has reviewed it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Path, Query, Request
+from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Admin, AnyCaller, ByClient, Held, House, Now, Runtime, instant
+from app.api.deps import Admin, AnyCaller, ByClient, Held, House, Needs, Now, Runtime, instant_by
 from app.api.eligibility import clause_shape
 from app.api.errors import Problem
 from app.api.front_door import Route
@@ -20,18 +21,18 @@ from app.api.paging import Page, Pages
 from app.api.shapes import ClauseShape, Given, Instant, Number, Told, answer
 from app.db import idempotency, policies, tickets
 from app.db import pool as pools
-from app.db.policies import Acknowledgement, Book, Version
-from app.db.statements import ConstraintError
+from app.db.policies import Acknowledgement, AfterReview, Book, Version
+from app.db.pool import Transaction
+from app.db.statements import Connection, ConstraintError, LockTimeoutError
 from app.domain import hours, policy, publishing
 from app.domain.calendar import Base
 from app.domain.errors import FieldError
 from app.domain.policy import Clock, Kind, PolicyVersion, Priority, Target
 
-router = APIRouter(prefix="/v1", tags=["policy"], route_class=Route)
+router = APIRouter(prefix="/v1", tags=["policy"], route_class=Route, dependencies=[Depends(Needs("policy"))])
 
 MOST_VERSIONS = 1_000_000
 LEVELS = (1, 2, 3)
-SAME_INSTANT = "uq_policy_versions_live_effective_from"
 
 VersionNumber: TypeAlias = Annotated[int, Path(ge=1, le=MOST_VERSIONS, description="The version's number.")]
 
@@ -113,7 +114,7 @@ class AcknowledgementShape(Told):
 async def get_policy(held: Held, _caller: AnyCaller, now: Now, as_of: Instant | None = None) -> Response:
     """Read the policy in force now, or at another instant; `following` announces the next version."""
     terms = await held.book.in_force(as_of or now)
-    found = await _found(held, terms.policy.number)
+    found = await _found(held.pool, terms.policy.number)
     return answer(_shape(found, held.book), headers={"Cache-Control": "private, max-age=60"})
 
 
@@ -131,7 +132,7 @@ async def list_policy_versions(held: Held, _caller: AnyCaller, pages: Pages) -> 
 @router.get("/policy-versions/{number}", operation_id="get_policy_version", response_model=PolicyShape)
 async def get_policy_version(request: Request, number: VersionNumber, held: Held, _caller: AnyCaller) -> Response:
     """Read one version; what it says never changes once it is published."""
-    shape = _shape(await _found(held, number), held.book)
+    shape = _shape(await _found(held.pool, number), held.book)
     headers = {"ETag": _etag(shape), "Cache-Control": "private, max-age=60"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(None, 304, headers)
@@ -141,7 +142,7 @@ async def get_policy_version(request: Request, number: VersionNumber, held: Held
 @router.get("/policy-versions/{number}/document", operation_id="get_policy_document")
 async def get_policy_document(number: VersionNumber, held: Held, _caller: House) -> dict[str, Any]:
     """Read a version as the document that it was published from: change a copy of it to publish the next one."""
-    return dict((await _found(held, number)).document)
+    return dict((await _found(held.pool, number)).document)
 
 
 @router.post(
@@ -171,34 +172,59 @@ async def publish_policy_version(
     Every field that is wrong is named at once. Tickets keep the version they were received under;
     what is judged anew is judged by the one in force then. Until it takes effect it may be taken back.
     """
+    upcoming = held.book.upcoming(body, now)
+    _require_own_instant(upcoming, held.book)
     if not store:
-        return answer(_shape(held.book.upcoming(body, now), held.book))
+        return answer(_shape(upcoming, held.book))
     return await once.write(lambda: _publish(held, body, once))
 
 
-async def _publish(held: Runtime, document: Mapping[str, Any], once: Once) -> Response:
+@asynccontextmanager
+async def _alone(held: Runtime) -> AsyncIterator[tuple[Transaction, Book]]:
+    """Hold a transaction in which nobody else writes a ticket, and what is published then.
+
+    Everything in it goes by its own connection: the pool's others may be waiting for it.
+
+    Raises:
+        Problem: 409 where those who write don't come to an end.
+    """
     async with pools.transaction(held.pool) as connection:
         # Whoever is writing a ticket now is waited for, and whoever comes later sees the new version.
-        await tickets.hold_back_writes(connection)
-        await once.replay()
-        await held.book.read()
-        version = held.book.upcoming(document, await instant(held))
-        shape = _shape(version, held.book)
+        try:
+            await tickets.hold_back_writes(connection)
+        except LockTimeoutError:
+            detail = "Too many tickets are being written right now; send this again in a moment."
+            raise Problem("concurrent_update", detail) from None
+        book = Book(connection)
+        await book.read()
+        yield connection, book
+
+
+async def _publish(held: Runtime, document: Mapping[str, Any], once: Once) -> Response:
+    async with _alone(held) as (connection, book):
+        await once.replay(connection)
+        version = book.upcoming(document, await instant_by(connection, held))
+        _require_own_instant(version, book)
+        shape = _shape(version, book)
         headers = {"Location": f"/v1/policy-versions/{version.number}", "ETag": _etag(shape)}
         kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
-        try:
-            published = await policies.publish(connection, version)
-        except ConstraintError as error:
-            if error.name != SAME_INSTANT:
-                raise
-            detail = "Another version takes effect at this very instant; choose another one, or take that one back."
-            raise Problem("effective_from_taken", detail) from None
-        if not published:
+        if not await policies.publish(connection, version):
             raise Problem("concurrent_update", "Somebody else has just published this version; read it, then decide.")
         if kept:
             await idempotency.keep(connection, kept)
     await held.book.read()
     return answer(shape, status=201, headers=headers)
+
+
+def _require_own_instant(version: Version, book: Book) -> None:
+    """See that no other version takes effect at the same instant.
+
+    Raises:
+        Problem: 409 where one does.
+    """
+    if any(other.effective_from == version.effective_from for other in book.live):
+        detail = "Another version takes effect at this very instant; choose another one, or take that one back."
+        raise Problem("effective_from_taken", detail)
 
 
 @router.post("/policy-versions/{number}/take-back", operation_id="take_back_policy_version", response_model=PolicyShape)
@@ -208,12 +234,11 @@ async def take_back_policy_version(number: VersionNumber, held: Held, _caller: A
 
 
 async def _take_back(held: Runtime, number: int, once: Once) -> Response:
-    async with pools.transaction(held.pool) as connection:
-        await tickets.hold_back_writes(connection)
-        await once.replay()
-        found, now = await _found(held, number), await instant(held)
+    async with _alone(held) as (connection, book):
+        await once.replay(connection)
+        found, now = await _found(connection, number), await instant_by(connection, held)
         publishing.require_ahead(found.effective_from, found.taken_back_at, now)
-        shape = _shape(replace(found, taken_back_at=now), held.book)
+        shape = _shape(replace(found, taken_back_at=now), book)
         kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
         if not await policies.take_back(connection, number, now):
             raise Problem("concurrent_update", "Somebody else has just taken this version back; read it again.")
@@ -252,7 +277,11 @@ async def acknowledge_policy(
         first = await policies.acknowledgement(held.pool, client_id, version.number)
         if error.name != "pk_policy_acknowledgements" or first is None:
             raise
-        return answer(_acknowledged(first))
+        shape = _acknowledged(first)
+        again = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+        if again:
+            await once.write(lambda: idempotency.keep(held.pool, again))
+        return answer(shape)
     return answer(shape, status=201)
 
 
@@ -270,14 +299,16 @@ async def list_policy_acknowledgements(
 ) -> Response:
     """List who has reviewed which version, the newest first; a contact sees their own client's."""
     whose = registers.owner(caller, client_id)
-    found = await policies.acknowledgements(held.pool, whose, policy_version, pages.after, pages.most)
-    page = pages.turn(found, lambda entry: (entry.acknowledged_at.isoformat(), entry.client_id))
+    at = pages.place
+    after = AfterReview(datetime.fromisoformat(at[0]), UUID(at[1]), at[2]) if at else None
+    found = await policies.acknowledgements(held.pool, whose, policy_version, after, pages.most)
+    page = pages.turn(found, lambda entry: (entry.acknowledged_at.isoformat(), entry.client_id, entry.policy_version))
     items = [_acknowledged(entry) for entry in page.rows]
     return answer(Page[AcknowledgementShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
-async def _found(held: Runtime, number: int) -> Version:
-    found = next((version for version in await policies.versions(held.pool) if version.number == number), None)
+async def _found(via: Connection, number: int) -> Version:
+    found = next((version for version in await policies.versions(via) if version.number == number), None)
     if found is None:
         raise errors.not_found()
     return found

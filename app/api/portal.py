@@ -5,18 +5,19 @@ from enum import StrEnum
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from app.api import errors
 from app.api.acting import AsOf
-from app.api.deps import AnyCaller, Held, Now, Runtime
+from app.api.deps import AnyCaller, Held, Needs, Now, Runtime
 from app.api.eligibility import FindingShape, clause_shape, finding_shape
 from app.api.front_door import Route
 from app.api.shapes import ClauseShape, Instant, Told, answer
 from app.db import clients, policies
 from app.domain import eligibility
+from app.domain.access import Permission
 from app.domain.calendar import Base, SegmentKind
 from app.domain.clocks import ClockState, EndReason
 from app.domain.eligibility import AlternativeKind, FindingCode, Mode, Outcome, PlanState
@@ -25,7 +26,7 @@ from app.domain.events import CLIENTS, EventKind, Role
 from app.domain.policy import Category, Channel, Clock, Kind, Priority, Severity, Tier
 from app.domain.ticket import ActName, Complexity, Exclusion, PrioritySource, Resolution, Status
 
-router = APIRouter(prefix="/v1", tags=["system"], route_class=Route)
+router = APIRouter(prefix="/v1", tags=["system"], route_class=Route, dependencies=[Depends(Needs(None))])
 
 REFERENCE: Final[dict[str, type[StrEnum]]] = {
     "status": Status,
@@ -74,6 +75,7 @@ class Me(Told):
     level: int | None
     client_id: UUID | None
     contact_id: UUID | None
+    scopes: list[Permission] | None
     policy_review: PolicyReviewShape | None
 
 
@@ -102,7 +104,7 @@ class AvailabilityShape(Told):
     as_of: Instant
     timezone: str
     open_now: bool
-    next_opens_at: Instant | None
+    next_opens_at: Annotated[Instant | None, Field(description="While the desk is open, the opening after this one.")]
     next_closes_at: Instant | None
     clause: ClauseShape
     channels: list[ChannelShape]
@@ -124,7 +126,9 @@ class ReferenceShape(Told):
 
 @router.get("/me", operation_id="get_me", response_model=Me)
 async def get_me(held: Held, caller: AnyCaller, now: Now) -> Response:
-    """Read who you are: your role, and the person and client your credentials speak for.
+    """Read who you are: your role and name, and the person and client your credentials speak for.
+
+    `scopes` is null where nothing but the role limits them.
 
     A contact is told too whether their client has yet to review the policy in force.
     """
@@ -136,6 +140,7 @@ async def get_me(held: Held, caller: AnyCaller, now: Now) -> Response:
         level=actor.level,
         client_id=actor.client_id,
         contact_id=actor.id if client else None,
+        scopes=None if caller.permissions is None else sorted(caller.permissions),
         policy_review=await _review(held, actor.client_id, now) if actor.client_id else None,
     )
     return answer(shape)
@@ -177,12 +182,11 @@ async def get_availability(
             raise errors.invalid([FieldError("/query/client_id", "unknown_client", "name a client that is known here")])
         channels = eligibility.channels(coverage.agreements, terms, at)
     clauses = {name: clause_shape(clause) for name, clause in terms.policy.clauses.items()}
-    opens = terms.calendar.next_open(at)
     shape = AvailabilityShape(
         as_of=at,
         timezone=terms.calendar.timezone,
-        open_now=opens == at,
-        next_opens_at=opens,
+        open_now=terms.calendar.is_open(at),
+        next_opens_at=terms.calendar.next_opening(at),
         next_closes_at=terms.calendar.next_close(at),
         clause=clauses["availability.business-hours"],
         channels=[

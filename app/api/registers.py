@@ -1,6 +1,6 @@
 """What all registers of the directory share over HTTP: upserts by external id, pages, versions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 from uuid import UUID
@@ -13,7 +13,7 @@ from app.api import errors
 from app.api.deps import Caller, Runtime
 from app.api.errors import Problem
 from app.api.paging import Page, Paging
-from app.api.shapes import ExternalId, Instant, Line, Told, answer, etag, matches
+from app.api.shapes import ExternalId, Given, Instant, Line, Told, answer, etag, matches
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.register import Register
 from app.db.statements import ConstraintError
@@ -22,6 +22,7 @@ from app.domain.events import CLIENTS
 
 Row = TypeVar("Row", Client, Contact, SignedAgreement, CarePlan)
 OVERLAP: Final = "subscriptions_overlap"
+DATES: Final = "ck_subscriptions_dates"
 
 Named: TypeAlias = Annotated[ExternalId, Path(description="The id under which another system knows it.")]
 IfMatch: TypeAlias = Annotated[str | None, Header(max_length=64, description="Write only onto this version.")]
@@ -56,6 +57,19 @@ def own(caller: Caller) -> tuple[UUID, UUID]:
     if caller.actor.client_id is None or caller.actor.id is None or caller.role not in CLIENTS:
         raise Problem("forbidden", f"The role {caller.role} may not use this operation; it is for contacts.")
     return caller.actor.client_id, caller.actor.id
+
+
+def changes(body: Given, nullable: Collection[str]) -> dict[str, Any]:
+    """Return what a PATCH changes: what is left out stays, and null takes away what may be absent.
+
+    Raises:
+        Problem: 422 naming each field that is null and has to be there.
+    """
+    found: dict[str, Any] = body.model_dump(exclude_unset=True)
+    wrong = [name for name, value in found.items() if value is None and name not in nullable]
+    if wrong:
+        raise errors.invalid([FieldError(f"/{name}", "missing", "leave it out to keep it") for name in wrong])
+    return found
 
 
 def require_match(if_match: str | None, version: int) -> None:
@@ -165,6 +179,8 @@ def refused(error: ConstraintError) -> Problem:
             "subscriptions_overlap",
             "Another plan of this agreement covers some of these days; end or cancel that one first.",
         )
+    if error.name == DATES:
+        return errors.invalid([FieldError("/ends_on", "too_early", "a plan ends on the day it starts, or later")])
     if error.name.startswith("fk_"):
         field = "agreement_id" if "agreement_id" in error.name else "client_id"
         return errors.invalid([FieldError(f"/{field}", f"unknown_{field[:-3]}", "name one that is known here")])

@@ -12,6 +12,7 @@ from app.api import errors
 from app.domain.calendar import FIRST_INSTANT, LAST_INSTANT, SegmentKind
 from app.domain.errors import FieldError
 from app.domain.events import rfc3339
+from app.domain.hours import FIRST_DATE, LAST_DATE
 
 RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 CONTROLS: Final = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]")
@@ -83,6 +84,12 @@ def _day(value: object) -> object:
     return value
 
 
+def _known_day(value: date) -> date:
+    if not FIRST_DATE <= value <= LAST_DATE:
+        raise ValueError("give a date between 2000-01-01 and 2099-12-31")
+    return value
+
+
 def _number(value: float) -> float:
     """Write whole numbers without a fraction."""
     return int(value) if value.is_integer() else value
@@ -110,7 +117,7 @@ UnwrittenProse: TypeAlias = Annotated[
 Draft: TypeAlias = Annotated[str, Field(max_length=20_000), AfterValidator(_plain)]
 """A text as far as it is written."""
 
-Day: TypeAlias = Annotated[date, BeforeValidator(_day)]
+Day: TypeAlias = Annotated[date, BeforeValidator(_day), AfterValidator(_known_day)]
 Email: TypeAlias = Annotated[
     str, Field(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_line)
 ]

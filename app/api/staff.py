@@ -1,15 +1,15 @@
 """The people of staff over HTTP."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Final, Literal, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Caller, Held, House, Manager, Now
+from app.api.deps import Caller, Held, House, Manager, Needs, Now
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
@@ -21,23 +21,31 @@ from app.db.staff import Agent
 from app.db.statements import ConstraintError
 from app.domain.events import Role
 
-router = APIRouter(prefix="/v1/agents", tags=["directory"], route_class=Route)
+router = APIRouter(
+    prefix="/v1/agents", tags=["directory"], route_class=Route, dependencies=[Depends(Needs("directory"))]
+)
+
+
+StaffRole: TypeAlias = Literal[Role.AGENT, Role.LEAD, Role.ADMIN]
+IDENTITY: Final = {"identity_issuer", "identity_subject"}
 
 
 class AgentRequest(Given):
-    """A person of staff."""
+    """A person of staff; tokens of `identity_issuer` with `identity_subject` as their `sub` speak for them."""
 
     name: Line
     email: Email
-    role: Annotated[Role, Field(json_schema_extra={"enum": ["agent", "lead", "admin"]})] = Role.AGENT
+    role: StaffRole = Role.AGENT
     level: Annotated[Number, Field(ge=1, le=3)] = 1
     on_call: Flag = False
+    identity_issuer: Line | None = None
+    identity_subject: Line | None = None
 
     @model_validator(mode="after")
-    def of_staff(self) -> "AgentRequest":
-        """Refuse a role that no person of staff has."""
-        if self.role not in {Role.AGENT, Role.LEAD, Role.ADMIN}:
-            raise ValueError("an agent's role is agent, lead or admin")
+    def whole(self) -> "AgentRequest":
+        """Refuse half an identity."""
+        if (self.identity_issuer is None) != (self.identity_subject is None):
+            raise ValueError("identity_issuer and identity_subject go together")
         return self
 
 
@@ -46,17 +54,17 @@ class AgentChange(Given):
 
     name: Line | None = None
     email: Email | None = None
-    role: Annotated[Role | None, Field(json_schema_extra={"enum": ["agent", "lead", "admin", None]})] = None
+    role: StaffRole | None = None
     level: Annotated[Number | None, Field(ge=1, le=3)] = None
     on_call: Flag | None = None
+    identity_issuer: Line | None = None
+    identity_subject: Line | None = None
 
     @model_validator(mode="after")
-    def of_staff(self) -> "AgentChange":
-        """Refuse a role that no person of staff has, and null for what has to be there."""
-        if self.role not in {None, Role.AGENT, Role.LEAD, Role.ADMIN}:
-            raise ValueError("an agent's role is agent, lead or admin")
-        if any(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("leave a field out to keep it as it is")
+    def whole(self) -> "AgentChange":
+        """Refuse half an identity."""
+        if self.model_fields_set & IDENTITY and (self.identity_issuer is None) != (self.identity_subject is None):
+            raise ValueError("identity_issuer and identity_subject go together")
         return self
 
 
@@ -72,13 +80,15 @@ class AgentShape(Told):
     created_at: Instant
     updated_at: Instant
     version: int
+    identity_issuer: str | None
+    identity_subject: str | None
 
 
 @router.post("", operation_id="create_agent", status_code=201, response_model=AgentShape)
 async def create_agent(body: AgentRequest, held: Held, caller: Manager, now: Now, once: OnceOnly) -> Response:
-    """Add a person of staff; leads and admins are made by an admin."""
-    _require_admin(caller, Role.AGENT, body.role)
+    """Add a person of staff; an admin is needed for leads and admins, and to say whose tokens speak for them."""
     agent = Agent(id=ids.new_id(), **body.model_dump(), created_at=now, updated_at=now, version=1)
+    _require_admin(caller, None, agent)
     shape = registers.shape_of(agent, AgentShape)
     headers = {"Location": f"/v1/agents/{agent.id}", "ETag": etag(1)}
     kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
@@ -105,7 +115,7 @@ async def get_agent(agent_id: UUID, held: Held, _caller: House) -> Response:
 async def change_agent(
     agent_id: UUID, body: AgentChange, held: Held, caller: Manager, now: Now, if_match: IfMatch = None
 ) -> Response:
-    """Change a person of staff: their level, whether they are on call, or, as an admin, their role.
+    """Change a person of staff: their level, whether they are on call, or, as an admin, their role and identity.
 
     `If-Match` is required. Tickets assigned to them stay with them.
     """
@@ -113,16 +123,26 @@ async def change_agent(
     if found is None:
         raise errors.not_found()
     registers.require_match(if_match, found.version)
-    changed = replace(found, **body.model_dump(exclude_unset=True), updated_at=now, version=found.version + 1)
-    _require_admin(caller, found.role, changed.role)
+    changed = replace(found, **registers.changes(body, IDENTITY), updated_at=now, version=found.version + 1)
+    _require_admin(caller, found, changed)
     return await registers.save(held, staff.register, changed, AgentShape)
 
 
-def _require_admin(caller: Caller, before: Role, after: Role) -> None:
-    """See that nobody but an admin makes or unmakes leads and admins.
+def _require_admin(caller: Caller, before: Agent | None, after: Agent) -> None:
+    """See that nobody but an admin makes, unmakes or changes leads and admins, or says whose tokens speak for whom.
 
     Raises:
         Problem: 403 for everybody else.
     """
-    if before is not after and caller.role is not Role.ADMIN:
-        raise Problem("forbidden", "Only an admin may make somebody a lead or an admin, or take that away; ask one.")
+    if caller.role is Role.ADMIN:
+        return
+    if before and before.role is not Role.AGENT and before.id != caller.actor.id:
+        raise Problem("forbidden", "Only an admin may change a lead or an admin; ask one.")
+    made = (Role.AGENT, None, None) if before is None else _standing(before)
+    if _standing(after) != made or (before and before.id == caller.actor.id and before.level != after.level):
+        detail = "Only an admin may make leads and admins, set identities, or change their own level; ask one."
+        raise Problem("forbidden", detail)
+
+
+def _standing(agent: Agent) -> tuple[object, ...]:
+    return agent.role, agent.identity_issuer, agent.identity_subject

@@ -2,15 +2,16 @@
 
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Final
 
 import yaml
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Admin, Held, Now, Public, WallClock
+from app.api.deps import Admin, Held, Needs, Now, Public, WallClock
 from app.api.errors import TITLES
 from app.api.front_door import Route
 from app.api.shapes import Given, Instant, Told, answer
@@ -18,7 +19,7 @@ from app.db import upkeep
 from app.db.statements import DatabaseUnavailableError
 
 router = APIRouter(tags=["system"], route_class=Route)
-test_router = APIRouter(prefix="/v1", tags=["test clock"], route_class=Route)
+test_router = APIRouter(prefix="/v1", tags=["test clock"], route_class=Route, dependencies=[Depends(Needs(None))])
 
 WORKER_REST: Final = timedelta(seconds=30)
 
@@ -88,7 +89,7 @@ async def readyz(held: Held, at: WallClock) -> Response:
         found = await upkeep.readiness(held.pool)
     except DatabaseUnavailableError:
         found = None
-    migrated = found is not None and found.revision == held.head and not (found.owner or found.superuser)
+    migrated = found is not None and found.revision not in {None, *held.behind} and not (found.owner or found.superuser)
     swept_at = found.swept_at if found else None
     seen = swept_at is not None and at - swept_at < WORKER_REST
     shape = Ready(
@@ -115,7 +116,13 @@ async def get_problem(code: str) -> Response:
 @router.get("/openapi.yaml", include_in_schema=False, dependencies=[Public])
 async def openapi_yaml(request: Request) -> Response:
     """Describe the API in YAML."""
-    return Response(as_yaml(request.app.openapi()), media_type="application/yaml")
+    return Response(_description(request.app), media_type="application/yaml")
+
+
+@cache
+def _description(app: FastAPI) -> str:
+    """Written once: it takes half a second, and anybody may ask."""
+    return as_yaml(app.openapi())
 
 
 def as_yaml(document: dict[str, object]) -> str:

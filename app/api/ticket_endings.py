@@ -3,14 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting as acts
 from app.api import eligibility, errors
 from app.api.acting import Acting, ActingOn
-from app.api.deps import AnyCaller, Held
+from app.api.deps import AnyCaller, Held, Needs
 from app.api.front_door import Route
 from app.api.shapes import Given, Instant, Number, Prose, Told, UnwrittenProse, answer, etag
 from app.api.ticket_shapes import TicketShape
@@ -20,7 +20,7 @@ from app.domain.eligibility import Decision, Facts, Outcome, Request, check_reop
 from app.domain.errors import FieldError
 from app.domain.ticket import ActName, Case, Exclusion, Resolution, Ticket, permit
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route)
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
 
 
 class ResolutionRequest(Given):

@@ -3,13 +3,13 @@
 from enum import StrEnum
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting as acts
 from app.api.acting import ActingOn
-from app.api.deps import Held, House, Now
+from app.api.deps import Held, House, Needs, Now
 from app.api.front_door import Route
 from app.api.shapes import Given, Instant, Number, Prose, Told, UnwrittenProse, answer
 from app.api.ticket_shapes import TicketShape
@@ -17,7 +17,7 @@ from app.db import ids
 from app.domain import passing
 from app.domain.acts import levels
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route)
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
 
 
 class Escalation(Given):

@@ -385,7 +385,7 @@ def event_shape(event: Event, viewer: Actor) -> EventShape:
         actor=_actor(event.actor),
         data=dict(visibility.shown(event, viewer)),
         internal=event.internal,
-        audience=list(event.audience),
+        audience=list(visibility.told(event, viewer)),
     )
 
 

@@ -3,14 +3,14 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting as acts
 from app.api import tickets
 from app.api.acting import Acting, ActingOn, Show
-from app.api.deps import AnyCaller, Held
+from app.api.deps import AnyCaller, Held, Needs
 from app.api.front_door import Route
 from app.api.paging import Page, Pages
 from app.api.shapes import Flag, Given, Instant, Prose, Told, UnwrittenProse, answer
@@ -24,7 +24,7 @@ from app.domain.events import CLIENTS, Event, EventKind
 from app.domain.policy import Terms
 from app.domain.ticket import Case, Resolution, Status, Ticket
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route)
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
 
 
 MESSAGES: Final = [

@@ -3,12 +3,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
 from app.api.acting import ActingOn
+from app.api.deps import Needs
 from app.api.eligibility import DetailsShape
 from app.api.errors import Problem
 from app.api.front_door import Route
@@ -20,7 +21,7 @@ from app.domain.errors import FieldError
 from app.domain.policy import Priority
 from app.domain.ticket import Complexity, Details
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route)
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
 
 
 class Prioritization(Given):

@@ -6,13 +6,13 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting, eligibility, errors
 from app.api.acting import AsOf
-from app.api.deps import AnyCaller, Caller, Held, Now, Runtime, Writer
+from app.api.deps import AnyCaller, Caller, Held, Needs, Now, Runtime, Writer
 from app.api.eligibility import RequestShape
 from app.api.errors import Problem
 from app.api.front_door import Route
@@ -46,7 +46,7 @@ from app.domain.events import CLIENTS, STAFF, Event
 from app.domain.policy import Channel, Priority, Terms
 from app.domain.ticket import Complexity, Status, Ticket
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route)
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
 
 USED_CHECK: Final = "uq_tickets_eligibility_check_id"
 
@@ -254,7 +254,10 @@ async def get_ticket_acts(ticket_id: str, held: Held, caller: AnyCaller, now: No
 async def list_ticket_events(
     ticket_id: str, held: Held, caller: AnyCaller, now: Now, pages: Pages, as_of: AsOf = None
 ) -> Response:
-    """List what had happened to a ticket, the oldest first; a contact sees what is public."""
+    """List what had happened to a ticket by an instant, the oldest first; a contact sees what is public.
+
+    `as_of` in the future lists what has happened by now: what time will bring is in the ticket and its clocks.
+    """
     found, _ = await acting.seen_at(held, caller, ticket_id, as_of, now)
     page = await events_page(held, caller, found, pages, Selection(until=as_of))
     items = [event_shape(event, caller.actor) for event in page.rows]

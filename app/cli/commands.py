@@ -216,6 +216,20 @@ async def _publish(url: str) -> None:
         await setup.publish_shipped_policy(pool, datetime.now(UTC))
 
 
+@app.command(name="create-admin")
+def create_admin(name: str, email: str) -> None:
+    """Make an admin, or find them by their address, and print a new API key of theirs: the first way in."""
+    with plainly():
+        settings = load()
+        with database(settings) as found:
+            print(asyncio.run(_create_admin(found.url, name, email)))
+
+
+async def _create_admin(url: str, name: str, email: str) -> str:
+    async with connected(url) as pool:
+        return await setup.create_admin(pool, name, email, datetime.now(UTC))
+
+
 @app.command(name="publish-policy")
 def publish_policy(
     path: Annotated[Path, typer.Argument(help="The document: TOML like app/policies/v1.toml, or JSON.")],

@@ -9,11 +9,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.api.deps import KEY
-from app.db import clients, ids, staff, tickets
+from app.db import clients, ids, keys, staff, tickets
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
+from app.db.keys import Key
 from app.db.policies import Book
 from app.db.pool import Pool
-from app.db.staff import Agent, Key
+from app.db.staff import Agent
 from app.domain import eligibility, fold, passing
 from app.domain.acts import intake, talk
 from app.domain.acts.intake import Opening
@@ -227,7 +228,7 @@ async def _key(
         expires_at=None,
         revoked_at=None,
     )
-    await staff.add_key(pool, key)
+    await keys.add(pool, key, None)
     return fresh.text
 
 
@@ -237,7 +238,7 @@ async def _usable(pool: Pool, path: Path, base_url: str, organisations: Mapping[
     parts = KEY.fullmatch(str(document.get("keys", {}).get("admin")))
     if parts is None or document.get("base_url") != base_url:
         return False
-    found = await staff.credential(pool, parts.group(1))
+    found = await keys.credential(pool, parts.group(1))
     same = document.get("clients") == {name: str(client) for name, client in organisations.items()}
     return same and found is not None and found.digest == ids.digest(parts.group(2))
 

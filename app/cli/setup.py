@@ -1,6 +1,7 @@
 """What every installation starts from: the shipped policy, its calendar, the public holidays."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from datetime import date, datetime
@@ -8,14 +9,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.cli.problems import StartError
-from app.db import ids, policies, tickets
+from app.db import ids, keys, policies, staff, tickets
 from app.db import pool as pools
+from app.db.keys import Key
 from app.db.policies import Book, Calendar, Version
 from app.db.pool import Pool
+from app.db.staff import Agent
 from app.db.statements import ConstraintError
 from app.domain import policy
+from app.domain.events import Role
 from app.domain.hours import DateException
 from app.domain.policy import PolicyVersion
+from app.domain.ticket import TOP_LEVEL
 from app.outside import public_holidays
 
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "policies" / "v1.toml"
@@ -75,6 +80,40 @@ async def publish_next(pool: Pool, document: dict[str, Any], *, clock: Callable[
         if not published:
             raise StartError("Somebody else has just published this version; read it, then decide.")
     return version
+
+
+async def create_admin(pool: Pool, name: str, email: str, now: datetime) -> str:
+    """Make an admin, or find them by their address, and return a new API key of theirs: it is told this once.
+
+    Raises:
+        StartError: the address is somebody else's, who is no admin.
+    """
+    if not name.strip() or not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
+        raise StartError('Give a name and an address: create-admin "Aminah Admin" aminah@kawan.example.')
+    found = await staff.register.by_name(pool, email)
+    if found is None:
+        found = Agent(
+            id=ids.new_id(), name=name, email=email, role=Role.ADMIN, level=TOP_LEVEL, on_call=False,
+            created_at=now, updated_at=now, version=1,
+        )  # fmt: skip
+        await staff.register.add(pool, found, None)
+    if found.role is not Role.ADMIN:
+        raise StartError(f"Whoever has this address is no admin but {found.role}; give another address.")
+    fresh = ids.new_key()
+    key = Key(
+        id=fresh.id,
+        digest=fresh.digest,
+        name="made on the command line",
+        role=found.role,
+        agent_id=found.id,
+        client_id=None,
+        contact_id=None,
+        created_at=now,
+        expires_at=now + keys.LIFE,
+        revoked_at=None,
+    )
+    await keys.add(pool, key, None)
+    return fresh.text
 
 
 def _calendar(document: dict[str, Any], version: PolicyVersion, now: datetime) -> Calendar:

@@ -25,9 +25,13 @@ def configuration(url: str) -> Config:
     return found
 
 
-def head() -> str:
-    """Return the schema revision that this version of the code needs."""
-    return ScriptDirectory.from_config(Config(CONFIGURATION)).get_current_head() or ""
+def behind() -> frozenset[str]:
+    """Return the schema revisions that this version of the code is too new for.
+
+    One that it doesn't know is later than its own: every migration leaves room for the code before it.
+    """
+    scripts = ScriptDirectory.from_config(Config(CONFIGURATION))
+    return frozenset(found.revision for found in scripts.walk_revisions()) - {scripts.get_current_head()}
 
 
 def upgrade(url: str) -> None:

@@ -1,5 +1,6 @@
 """Policy versions and calendars as they are kept, and the terms that something is judged by."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +40,15 @@ class Acknowledgement:
     policy_version: int
     contact_id: UUID
     acknowledged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AfterReview:
+    """Where the page before ended, in a list of acknowledgements that begins with the newest."""
+
+    at: datetime
+    client_id: UUID
+    policy_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +122,17 @@ def acknowledgement(client_id: UUID, number: int) -> ClauseElement:
 
 
 @many(Acknowledgement)
-def acknowledgements(client_id: UUID | None, number: int | None, after: After | None, most: int) -> ClauseElement:
+def acknowledgements(client_id: UUID | None, number: int | None, after: AfterReview | None, most: int) -> ClauseElement:
     """List acknowledgements, the newest first."""
     table = policy_acknowledgements.c
-    query = select(*table).order_by(table.acknowledged_at.desc(), table.client_id.desc()).limit(most)
+    place = (table.acknowledged_at, table.client_id, table.policy_version)
+    query = select(*table).order_by(*(column.desc() for column in place)).limit(most)
     if client_id is not None:
         query = query.where(table.client_id == client_id)
     if number is not None:
         query = query.where(table.policy_version == number)
     if after is not None:
-        query = query.where(tuple_(table.acknowledged_at, table.client_id) < tuple_(after.created_at, after.id))
+        query = query.where(tuple_(*place) < tuple_(after.at, after.client_id, after.policy_version))
     return query
 
 
@@ -208,6 +219,7 @@ class Book:
     def __init__(self, via: Connection) -> None:
         self.via = via
         self.read_at = 0
+        self.reading = asyncio.Lock()
         self.policies: dict[int, PolicyVersion] = {}
         self.live: list[PolicyVersion] = []
         self.calendars: dict[int, UUID] = {}
@@ -273,15 +285,20 @@ class Book:
         return Terms(version, calendar, latest, changed_at, known)
 
     async def keep_up(self, count: int) -> None:
-        """Read again if there have been changes since, up to a count of them."""
+        """Read again if there have been changes since, up to a count of them; once for all who wait."""
         if count > self.read_at:
-            await self.read()
+            async with self.reading:
+                if count > self.read_at:
+                    await self.read()
 
     async def read(self) -> None:
         """Read everything anew, and only then put it in place: others may be looking meanwhile."""
         count = await changes(self.via)
         known = await versions(self.via)
-        found = {version.calendar_id: await revisions(self.via, version.calendar_id) for version in known}
+        calendars = {version.calendar_id for version in known}
+        found = {calendar_id: await revisions(self.via, calendar_id) for calendar_id in calendars}
+        if count < self.read_at:
+            return  # somebody who began later was quicker
         self.exceptions = {name: {entry.revision: entry for entry in entries} for name, entries in found.items()}
         self.calendars = {version.number: version.calendar_id for version in known}
         self.policies = {version.number: policy.parse(version.document) for version in known}

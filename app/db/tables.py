@@ -29,7 +29,7 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.domain.calendar import Base
 from app.domain.clocks import EndReason
@@ -188,7 +188,12 @@ agents = Table(
     _instant("created_at"),
     _instant("updated_at"),
     Column("version", Integer, nullable=False),
+    # Who an identity provider says they are: its address, and what it calls them.
+    *_text("identity_issuer", 200, nullable=True),
+    *_text("identity_subject", 200, nullable=True),
     UniqueConstraint("email"),
+    Index("uq_agents_identity_issuer_identity_subject", "identity_issuer", "identity_subject", unique=True),
+    CheckConstraint("(identity_issuer IS NULL) = (identity_subject IS NULL)", name="identity"),
     CheckConstraint("role IN ('agent', 'lead', 'admin')", name="role"),
     CheckConstraint("level BETWEEN 1 AND 3", name="level"),
 )
@@ -206,7 +211,11 @@ api_keys = Table(
     _instant("created_at"),
     _instant("expires_at", nullable=True),
     _instant("revoked_at", nullable=True),
+    # None where it may do all that its role may.
+    Column("scopes", ARRAY(Text), nullable=True),
+    Column("replaces", Text, ForeignKey("api_keys.id"), nullable=True),
     ForeignKeyConstraint(["client_id", "contact_id"], ["contacts.client_id", "contacts.id"]),
+    Index(None, "created_at", "id"),
     CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint(
         "role IN ('contact', 'client_admin', 'agent', 'lead', 'admin', 'auditor', 'automation')", name="role"

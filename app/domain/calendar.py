@@ -182,6 +182,14 @@ class BusinessCalendar:
         span = self._next_span(to_micros(at), base)
         return to_datetime(max(span[0], to_micros(at))) if span else None
 
+    def next_opening(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> datetime | None:
+        """Return when open time begins next, after the one `at` is in; None if it doesn't before 2100."""
+        opens = self.next_open(at, base)
+        if opens != at:
+            return opens
+        closes = self.next_close(at, base)
+        return closes and self.next_open(closes, base)
+
     def next_close(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> datetime | None:
         """Return the end of the open time `at` is in, or of the next one; None if there is none before 2100."""
         span = self._next_span(to_micros(at), base)

@@ -10,6 +10,7 @@ E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
 F = TypeVar("F")
 
+MOST_ITEMS = 100
 LONGEST_FIELD = 64
 """A field name of the input is repeated in a pointer, cut at this length."""
 
@@ -103,6 +104,9 @@ class Table:
         """Read a list as its items, each with its pointer; absent is empty."""
         value = self.fields.get(name, ())
         if isinstance(value, Sequence) and not isinstance(value, str):
+            if len(value) > MOST_ITEMS:
+                self.reader.refuse(f"{self.pointer}/{name}", "too_many", f"at most {MOST_ITEMS} items")
+                return []
             return [(item, f"{self.pointer}/{name}/{index}") for index, item in enumerate(value)]
         self.reader.refuse(f"{self.pointer}/{name}", "wrong_type", "give a list")
         return []

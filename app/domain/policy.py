@@ -451,11 +451,10 @@ class PolicyReader(HoursReader):
 
     def _waiting(self, top: Table) -> Waiting:
         fields = self._section(top, "waiting", ("base", "reminder_seconds", "resolution_seconds"))
-        return Waiting(
-            base=fields.choice("base", Base),
-            reminder=timedelta(seconds=fields.integer("reminder_seconds", 1, YEAR)),
-            resolution=timedelta(seconds=fields.integer("resolution_seconds", 1, YEAR)),
-        )
+        reminder, resolution = (fields.integer(f"{name}_seconds", 1, YEAR) for name in ("reminder", "resolution"))
+        if reminder > resolution:
+            self.refuse("/waiting/reminder_seconds", "too_late", "remind before, or when, the ticket is resolved")
+        return Waiting(fields.choice("base", Base), timedelta(seconds=reminder), timedelta(seconds=resolution))
 
     def _rules(self, top: Table) -> tuple[EscalationRule, ...]:
         found: dict[str, EscalationRule] = {}

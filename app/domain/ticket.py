@@ -411,7 +411,8 @@ def _refusal(name: ActName, case: Case) -> Refusal | None:
         return errors.ActForbiddenError, f"the role {case.actor.role} may never {name}; ask somebody who may"
     row = next((row for row in rows if case.ticket.status in row.sources), None)
     if row is None:
-        return errors.ActNotAllowedError, f"{name} needs another status than {case.ticket.status}"
+        statuses = " or ".join(status for status in Status if any(status in row.sources for row in rows))
+        return errors.ActNotAllowedError, f"{name} is for a ticket that is {statuses}; this one is {case.ticket.status}"
     return next((refusal for condition in row.conditions if (refusal := condition(case))), None)
 
 

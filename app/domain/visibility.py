@@ -1,6 +1,6 @@
 """Who may see what happened: the API, and everything else that shows events, asks here and nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from app.domain.events import CLIENTS, Actor, Event
@@ -32,6 +32,11 @@ def shown(event: Event, viewer: Actor) -> Mapping[str, Any]:
     if viewer.role not in CLIENTS:
         return event.data
     return {name: _without(value) for name, value in event.data.items() if name not in HOUSE_ONLY}
+
+
+def told(event: Event, viewer: Actor) -> Sequence[str]:
+    """Return who is told of an event, as far as a viewer may know: a client learns of nobody of the house."""
+    return tuple(name for name in event.audience if viewer.role not in CLIENTS or name == "client")
 
 
 def _without(value: object) -> object:

@@ -17,6 +17,15 @@ END $$
 """
 
 
+REFUSE = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM policy_versions WHERE taken_back_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'a policy version was taken back: the schema before this one would put it in force again';
+    END IF;
+END $$
+"""
+
+
 def upgrade() -> None:
     """Make the tables, and count every change of policy and calendars from now on."""
     op.create_table(
@@ -85,7 +94,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop what was made."""
+    """Drop what was made; not while a version is taken back, which would be in force again."""
+    op.execute(REFUSE)
     op.execute("REVOKE UPDATE (taken_back_at) ON policy_versions FROM kawan_runtime")
     op.drop_column("policy_versions", "taken_back_at")
     for table in ("policy_versions", "calendar_revisions"):

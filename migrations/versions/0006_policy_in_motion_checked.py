@@ -13,6 +13,8 @@ def upgrade() -> None:
     """Look at what was there before, and change the rule without holding up anybody."""
     op.execute("ALTER TABLE policy_versions VALIDATE CONSTRAINT ck_policy_versions_taken_back_at")
     with op.get_context().autocommit_block():
+        # One that was cut off half-way is there and guards nothing: it is built again.
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS uq_policy_versions_live_effective_from")
         op.create_index(
             "uq_policy_versions_live_effective_from",
             "policy_versions",
@@ -20,7 +22,6 @@ def upgrade() -> None:
             unique=True,
             postgresql_where=sa.text("taken_back_at IS NULL"),
             postgresql_concurrently=True,
-            if_not_exists=True,
         )
     op.drop_constraint("uq_policy_versions_effective_from", "policy_versions", type_="unique")
 

@@ -15,11 +15,12 @@ import pytest
 from fastapi import FastAPI
 
 from app.cli import setup
-from app.db import clients, ids, staff
+from app.db import clients, ids, keys, staff
 from app.db import pool as pools
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
+from app.db.keys import Key
 from app.db.pool import Pool
-from app.db.staff import Agent, Key
+from app.db.staff import Agent
 from app.domain.events import Role
 from app.domain.policy import Tier
 from app.main import create_app
@@ -200,7 +201,7 @@ class Desk:
             id=fresh.id, digest=fresh.digest, name=name, role=role, created_at=LONG_AGO,
             expires_at=people.pop("expires_at", None), revoked_at=people.pop("revoked_at", None), **people,
         )  # fmt: skip
-        await staff.add_key(self.pool, key)
+        await keys.add(self.pool, key, None)
         self.keys[name] = fresh.text
 
 

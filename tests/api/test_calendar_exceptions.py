@@ -91,8 +91,8 @@ async def test_an_exception_is_refused_by_field_and_by_role(desk: Desk, desk_cal
     await desk.call("lead", "POST", path, HOLIDAY)
     for body, pointer in (
         (HOLIDAY, "/date"),
-        (HOLIDAY | {"date": "2026-02-30"}, "/exceptions/"),
-        (HOLIDAY | {"date": "2026-03-03", "hours": [["9", "10"]]}, "/exceptions/"),
+        (HOLIDAY | {"date": "2026-02-30"}, "/date"),
+        (HOLIDAY | {"date": "2026-03-03", "hours": [["9", "10"]]}, "/hours/0/0"),
     ):
         response = await desk.call("lead", "POST", path, body)
         assert response.status_code == 422
@@ -201,3 +201,15 @@ async def test_each_change_counts_whether_or_not_the_worker_ran_between(
     clock = await desk.clock(ticket)
     assert (clock["due_at"], clock["state"]) == (z("2026-01-12 12:00:00"), "running")
     assert len([e for e in await desk.events(ticket, "clock.moved") if e["data"]["clock"] == "acknowledgement"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"), [({"hours": [["9", "12:00"]]}, "/hours/0/0"), ({"hours": [["09:00"]]}, "/hours/0")]
+)
+async def test_what_is_wrong_of_an_exception_is_named_where_it_was_given(
+    desk: Desk, change: dict[str, Any], pointer: str
+) -> None:
+    calendar = (await desk.get("lead", "/v1/calendars"))["items"][0]["id"]
+    body = {"date": "2026-11-26", "name": "Thanksgiving", "hours": []} | change
+    refused = await desk.call("lead", "POST", f"/v1/calendars/{calendar}/exceptions", body)
+    assert [error["pointer"] for error in refused.json()["errors"]] == [pointer]

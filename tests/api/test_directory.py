@@ -65,10 +65,11 @@ async def test_subscriptions_that_overlap_are_refused(desk: Desk) -> None:
     assert (response.status_code, response.json()["code"]) == (409, "subscriptions_overlap")
 
 
+BACKWARDS = {"starts_at": "2026-02-02T00:00:00Z", "ends_at": "2026-02-01T00:00:00Z"}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("clients", {"name": ""}, "/name"),
     ("contacts", {"name": "A", "email": "nobody"}, "/email"),
-    ("contacts", {"name": "A", "email": "a@b.c", "role": "admin"}, ""),
+    ("contacts", {"name": "A", "email": "a@b.c", "role": "admin"}, "/role"),
     ("contacts", {"name": "A", "email": "a@b.c", "phone": "call me"}, "/phone"),
     ("contacts", {"name": "A", "email": "a@b.c", "phone": "()"}, "/phone"),
     ("contacts", {"name": "A", "email": "a\u202e@b.c"}, "/email"),
@@ -76,8 +77,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("agreements", {"name": "A", "assets": [""]}, "/assets/0"),
     ("agreements", {"name": "A", "assets": "all"}, "/assets"),
     ("subscriptions", {"tier": "gold", "starts_on": "2026-01-01"}, "/tier"),
-    ("subscriptions", {"tier": "standard", "starts_on": "1999-12-31"}, ""),
-    ("subscriptions", {"tier": "standard", "starts_on": "2026-01-02", "ends_on": "2026-01-01"}, ""),
+    ("subscriptions", {"tier": "standard", "starts_on": "1999-12-31"}, "/starts_on"),
+    ("subscriptions", {"tier": "standard", "starts_on": "2026-01-02", "ends_on": "2026-01-01"}, "/ends_on"),
+    ("subscriptions", {"tier": "standard", "starts_on": "2026-01-02", "suspensions": [BACKWARDS]}, "/suspensions/0"),
     ("subscriptions", {"tier": "standard", "starts_on": "soon"}, "/starts_on"),
     ("subscriptions", {"tier": "standard", "starts_on": "2026-01-01T00:00:00Z"}, "/starts_on"),
     ("subscriptions", {"tier": "standard", "starts_on": 1767225600}, "/starts_on"),
@@ -250,3 +252,57 @@ async def test_a_lead_makes_neither_themselves_nor_others_an_admin(desk: Desk) -
     made = {"name": "Boss", "email": "boss@kawan.example", "role": "admin"}
     assert (await desk.call("lead", "POST", "/v1/agents", made)).status_code == 403
     assert (await desk.get("lead", "/v1/me"))["role"] == "lead"
+
+
+async def test_bringing_a_contact_up_to_date_leaves_what_it_does_not_say(desk: Desk) -> None:
+    party = await desk.client("kopi", confirmed_at=kl("2025-12-01 10:00:00"), bounced_at=kl("2026-01-02 10:00:00"))
+    same = {"client_id": str(party.client_id), "name": "New name", "email": "kopi@client.example"}
+    path = "/v1/contacts/by-external-id/kopi"
+    kept = (await put(desk, path, same)).json()
+    assert (kept["confirmed_at"], kept["bounced_at"]) == (z("2025-12-01 10:00:00"), z("2026-01-02 10:00:00"))
+    moved = (await put(desk, path, same | {"email": "moved@client.example"})).json()
+    assert (moved["confirmed_at"], moved["bounced_at"]) == (z("2026-01-05 10:00:00"), None)
+
+
+async def test_a_lead_changes_agents_but_no_admin_and_not_their_own_level(desk: Desk) -> None:
+    listed = {agent["name"]: agent for agent in (await desk.get("lead", "/v1/agents"))["items"]}
+
+    async def change(who: str, whose: str, **body: Any) -> int:
+        path = f"/v1/agents/{listed[whose]['id']}"
+        return (await desk.call(who, "PATCH", path, body, headers={"If-Match": "*"})).status_code
+
+    assert await change("lead", "admin", email="mine@kawan.example") == 403
+    assert await change("lead", "lead", level=1) == 403
+    assert await change("lead", "lead", on_call=True) == 200
+    assert await change("lead", "agent", level=2) == 200
+    identity = {"identity_issuer": "https://login.example", "identity_subject": "u-1"}
+    assert await change("lead", "agent", **identity) == 403
+    assert await change("admin", "agent", **identity) == 200
+    assert await change("admin", "agent2", **identity) == 409
+    assert await change("admin", "agent", identity_subject=None) == 422
+    assert await change("admin", "agent", identity_issuer=None, identity_subject=None) == 200
+    assert await change("admin", "lead", level=2) == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "pointer"),
+    [
+        ("/v1/agents/{agent}", {"level": None}, "/level"),
+        ("/v1/agents/{agent}", {"role": None}, "/role"),
+        ("/v1/agents/{agent}", {"role": "contact"}, "/role"),
+        ("/v1/contacts/by-external-id/x", {"role": "agent"}, "/role"),
+        ("/v1/subscriptions/by-external-id/x", {"ends_on": "2025-12-31"}, "/ends_on"),
+        ("/v1/subscriptions/by-external-id/x", {"starts_on": "0001-01-01"}, "/starts_on"),
+    ],
+)
+async def test_what_is_wrong_is_named_by_its_field(desk: Desk, path: str, change: dict[str, Any], pointer: str) -> None:
+    party, agent = desk.parties["premium"], (await desk.get("admin", "/v1/agents"))["items"][0]["id"]
+    whole: dict[str, Any] = {"client_id": str(party.client_id)}
+    if "contacts" in path:
+        whole |= {"name": "X", "email": "x@client.example"}
+    if "subscriptions" in path:
+        whole |= {"agreement_id": str(party.agreement_id), "tier": "premium", "starts_on": "2026-01-01"}
+    method, body = ("PATCH", change) if "agents" in path else ("PUT", whole | change)
+    headers = {"If-Match": "*"} if method == "PATCH" else {}
+    refused = await desk.call("admin", method, path.format(agent=agent), body, headers=headers)
+    assert (refused.status_code, [error["pointer"] for error in refused.json()["errors"]]) == (422, [pointer])

@@ -1,5 +1,6 @@
 """Eligibility over HTTP: every reason at once, a refusal that keeps what was written."""
 
+import asyncio
 from typing import Any
 
 from tests.api.conftest import Desk, z
@@ -217,6 +218,13 @@ async def test_a_lead_lets_a_refused_request_in_and_one_ticket_uses_that(desk: D
     second = await desk.call("lapsed", "POST", "/v1/tickets", desk.request(eligibility_check_id=decision["id"]))
     assert (second.status_code, second.json()["code"]) == (409, "check_used")
     assert (await desk.call("lapsed", "POST", "/v1/tickets", desk.request())).status_code == 403
+
+
+async def test_an_override_sent_twice_at_once_is_answered_twice(desk: Desk) -> None:
+    path = f"/v1/eligibility-checks/{(await denied(desk))['id']}/override"
+    key, reason = {"Idempotency-Key": "k"}, {"reason": "Goodwill."}
+    both = await asyncio.gather(*(desk.call("lead", "POST", path, reason, headers=key) for _ in range(4)))
+    assert {response.status_code for response in both} == {200}, [response.text for response in both]
 
 
 async def test_an_override_is_for_the_same_client_category_and_channel(desk: Desk) -> None:

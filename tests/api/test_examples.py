@@ -23,6 +23,8 @@ from app.db import tickets as stored_tickets
 from app.domain.events import Role
 from app.domain.policy import Tier
 from app.main import UndeclaredOperationError, create_app, require_declared
+from app.outside import identity
+from app.outside.identity import IssuerUnavailableError
 from app.settings import Settings
 from tests.api.conftest import Desk
 from tests.conftest import ROOT
@@ -38,6 +40,8 @@ CHANGING = [
     (re.compile(r'"next_cursor": "[^"]+"'), '"next_cursor": "AAAA"'),
     (re.compile(r'"calendar_revision": \d+'), '"calendar_revision": 1'),
     (re.compile(r'"last_sweep_at": "[^"]+"'), '"last_sweep_at": null'),
+    (re.compile(r"ke_[0-9a-f]{16}_[0-9a-f]{64}"), f"ke_{'0' * 16}_{'0' * 64}"),
+    (re.compile(r'(?<=")[0-9a-f]{16}(?=")'), "0" * 16),
 ]
 
 
@@ -136,6 +140,7 @@ async def every_operation(call: Recorder, desk: Desk) -> None:
     await call("remove_calendar_exception", "lead", date="2026-11-26", **own)
     await the_policy(call)
     await the_directory(call)
+    await the_keys(call)
     me = await call("get_me", "standard")
     phone = {"phone": "+60 12 345 6789"}
     await call("change_contact", "standard", body=phone, if_match='"1"', contact_id=me["contact_id"])
@@ -226,6 +231,15 @@ async def the_directory(call: Recorder) -> None:
     await call("list_agents", "admin", "limit=1")
 
 
+async def the_keys(call: Recorder) -> None:
+    wish = {"name": "The nightly sync", "role": "automation", "scopes": ["directory:read", "directory:write"]}
+    key = await call("create_key", "admin", body=wish)
+    await call("list_keys", "auditor", "limit=1")
+    await call("rotate_key", "admin", body={"overlap_seconds": 3_600}, key_id=key["id"])
+    await call("revoke_key", "admin", key_id=key["id"])
+    await call("get_key", "auditor", key_id=key["id"])
+
+
 async def test_every_operation_answers_as_its_example_says(desk: Desk, app: tuple[FastAPI, httpx.AsyncClient]) -> None:
     record = Recorder(desk, app[0].openapi())
     await every_operation(record, desk)
@@ -293,6 +307,10 @@ async def every_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
             patched.setattr(target, name, broken)
             await fail(*call, **more)
 
+    await desk.key("limited", Role.AUTOMATION, scopes=["tickets:write"])
+    await fail("limited", "GET", "/v1/tickets")
+    away = IssuerUnavailableError()
+    await raising(away, identity.Issuers, "identify", None, "GET", "/v1/me", headers={"Authorization": "Bearer a.b.c"})
     lost = statements.LockTimeoutError()
     fresh = {"headers": {"Idempotency-Key": "busy"}}
     await raising(lost, stored_tickets, "add", "standard", "POST", "/v1/tickets", desk.request(), **fresh)

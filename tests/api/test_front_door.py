@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.db import ids, staff
+from app.db import ids, keys
 from app.domain.events import Role
 from app.main import create_app
 from app.settings import Settings
@@ -214,8 +214,8 @@ async def test_a_slash_too_many_is_not_found_and_leads_nowhere_else(desk: Desk) 
 async def test_a_key_that_is_none_is_not_called_missing(desk: Desk) -> None:
     without = await desk.call(None, "GET", "/v1/tickets")
     wrong = await desk.call(None, "GET", "/v1/tickets", headers={"Authorization": "Bearer x"})
-    assert without.json()["detail"].startswith("No API key came")
-    assert wrong.json()["detail"].startswith("This is no API key")
+    assert without.json()["detail"].startswith("No credential came")
+    assert wrong.json()["detail"].startswith("This is no token of an issuer that is believed here. Or send an API key")
 
 
 async def test_a_refusal_is_never_larger_than_what_was_refused(desk: Desk) -> None:
@@ -275,8 +275,17 @@ async def test_a_fault_of_ours_can_be_read_by_the_portals_browser(
 ) -> None:
     origin = "https://portal.example"
     async with running(create_app(Settings(database_url=app_url, cors_origins=origin))) as http:
-        monkeypatch.setattr(staff, "credential", None)
+        monkeypatch.setattr(keys, "credential", None)
         headers = {"Origin": origin, "Authorization": "Bearer ke_" + "0" * 16 + "_" + "0" * 64}
         response = await http.get("/v1/tickets", headers=headers)
     assert (response.status_code, response.json()["code"]) == (500, "internal_error")
     assert response.headers["Access-Control-Allow-Origin"] == origin
+
+
+@pytest.mark.parametrize("path", ["/v1/tickets/KE-2026-000001/resume", "/v1/keys/0000000000000000/revoke"])
+async def test_a_body_where_none_is_taken_is_refused_by_field(desk: Desk, path: str) -> None:
+    given = await desk.call("admin", "POST", path, {"reason": "It would be ignored.", "a/b": 1})
+    assert (given.status_code, [error["pointer"] for error in given.json()["errors"]]) == (422, ["/reason", "/a~1b"])
+    for nothing in ({}, None):
+        assert (await desk.call("admin", "POST", path, nothing)).status_code == 404
+    assert (await desk.call("admin", "POST", path, [1])).json()["errors"][0]["pointer"] == ""

@@ -399,7 +399,7 @@ async def test_a_rule_may_wait_after_a_warning_be_for_some_priorities_and_only_t
     del document["version"], document["effective_from"]
     half = {"clause": "escalation.level-2", "trigger": "clock_warned", "clock": "acknowledgement", "percent": 50}
     document["escalation_rules"] = [
-        {"id": "half-hour-on", **half, "after_seconds": 1800, "raise_to": 2},
+        {"id": "half-hour-on", **half, "after_seconds": 1800, "raise_to": 2, "tell": ["jane@kawan.example"]},
         {"id": "high-only", **half, "priorities": ["high"], "tell": ["lead"]},
     ]
     published = await desk.call("admin", "POST", "/v1/policy-versions", document)
@@ -410,6 +410,10 @@ async def test_a_rule_may_wait_after_a_warning_be_for_some_priorities_and_only_t
         await desk.sweep()
         found = [(await desk.get("agent", f"/v1/tickets/{ticket['id']}"))["level"] for ticket in (normal, high)]
         assert found == levels
+    raised = (await desk.events(normal, "ticket.escalated"))[0]
+    seen = (await desk.get("standard", f"/v1/tickets/{normal['id']}/events?limit=200"))["items"]
+    assert raised["audience"] == ["client", "level-2", "jane@kawan.example"]
+    assert {name for event in seen for name in event["audience"]} == {"client"}, "who else is told is the house's"
     told = [await desk.events(ticket, "rule.satisfied") for ticket in (normal, high)]
     assert [[(event["data"]["rule"], event["audience"]) for event in events] for events in told] == [
         [], [("high-only", ["lead"])],

@@ -5,17 +5,12 @@ A few days of it run with every suite; `make month` runs a month of 2,000 ticket
 
 import heapq
 import itertools
-import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
-
-import pytest
-import structlog
 
 from app.domain.policy import Tier
 from app.worker import self_check
@@ -170,15 +165,6 @@ async def simulate(desk: Desk, tickets: int, days: int) -> Month:
     return month
 
 
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """Log warnings only: a month is many requests."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("quiet")
 async def test_a_busy_desk_keeps_its_books(desk: Desk) -> None:
     month = await simulate(desk, TICKETS, DAYS)
     checked = await self_check.run(desk.pool)

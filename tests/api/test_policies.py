@@ -151,7 +151,10 @@ async def test_a_scheduled_version_can_be_taken_back_until_its_day(desk: Desk) -
 
 async def test_two_versions_cannot_take_effect_at_the_same_instant(desk: Desk) -> None:
     await publish(desk, await document(desk, effective_from="2026-02-01"))
-    refused = await publish(desk, await document(desk, effective_from="2026-01-31T16:00:00Z"), 409)
+    same = await document(desk, effective_from="2026-01-31T16:00:00Z")
+    seen = await publish(desk, same, 409, params={"store": "false"})
+    assert seen["code"] == "effective_from_taken", "what is checked is told what publishing would be"
+    refused = await publish(desk, same, 409)
     assert refused["code"] == "effective_from_taken"
     assert (await publish(desk, await document(desk, effective_from="2026-01-31T16:00:00.000001Z")))["version"] == 3
 
@@ -184,6 +187,61 @@ async def test_a_desk_that_would_never_open_is_refused(desk: Desk) -> None:
     closed = hours(await document(desk), mon=[], tue=[], wed=[], thu=[], fri=[])
     refused = await publish(desk, closed, 422)
     assert [error["pointer"] for error in refused["errors"]] == ["/calendar/weekly_hours"]
+
+
+async def test_what_the_open_hours_never_come_to_is_refused_where_it_stands(desk: Desk) -> None:
+    """A ticket keeps its version for good: a promise or a rule beyond all time would hold it for ever."""
+    rule = {"id": "late", "clause": "escalation.level-2", "trigger": "clock_broken", "clock": "acknowledgement",
+            "after_seconds": 31_622_400, "base": "business_hours", "raise_to": 2}  # fmt: skip
+    once_a_week = hours(
+        await document(desk, escalation_rules=[rule]), mon=[["09:00", "10:00"]], tue=[], wed=[], thu=[], fri=[]
+    )
+    refused = await publish(desk, once_a_week, 422)
+    assert [(error["pointer"], error["code"]) for error in refused["errors"]] == [
+        ("/escalation_rules/0/after_seconds", "out_of_reach")
+    ]
+    a_second = hours(
+        await document(desk, escalation_rules=[]), mon=[["09:00", "09:00:01"]], tue=[], wed=[], thu=[], fri=[]
+    )
+    refused = await publish(desk, a_second, 422)
+    assert {"/targets/acknowledgement/seconds", "/targets/update/seconds"} <= {
+        error["pointer"] for error in refused["errors"]
+    }
+
+
+async def test_a_document_full_of_mistakes_is_answered_with_a_few_of_them(desk: Desk) -> None:
+    many = await publish(desk, await document(desk, escalation_rules=[1] * 101), 422)
+    assert [(error["pointer"], error["code"]) for error in many["errors"]] == [("/escalation_rules", "too_many")]
+    rules = [{"tell": [1] * 100}] * 100
+    assert len((await publish(desk, await document(desk, escalation_rules=rules), 422))["errors"]) == 100
+
+
+async def test_one_connection_is_enough_to_publish_and_to_take_back(desk: Desk, app_url: str) -> None:
+    """Nothing that holds the tickets back waits for a second connection: all of them may be waiting for it."""
+    body = await document(desk, effective_from="2026-02-01")
+    async with running(create_app(Settings(database_url=app_url, test_clock=True, pool_size=1))) as alone:
+        header = {"Authorization": f"Bearer {desk.keys['admin']}", "Idempotency-Key": "k"}
+        async with asyncio.timeout(5):
+            made = await alone.post("/v1/policy-versions", json=body, headers=header)
+            taken = await alone.post("/v1/policy-versions/2/take-back", headers=header)
+    assert (made.status_code, taken.status_code) == (201, 200), (made.text, taken.text)
+
+
+async def test_a_slow_reader_puts_nothing_old_in_the_place_of_the_new(desk: Desk) -> None:
+    class Slow:
+        """Has a version published and read by somebody else before its own reading ends."""
+
+        async def fetch(self, query: str, *args: object) -> list[Any]:
+            found = list(await desk.pool.fetch(query, *args))
+            if "calendar_revisions" in query and not quicker:
+                quicker.append(await publish(desk, await document(desk)))
+                await book.read()
+            return found
+
+    quicker: list[Any] = []
+    book = Book(Slow())
+    await book.read()
+    assert max(book.policies) == 2
 
 
 async def test_a_document_can_be_checked_without_being_published(desk: Desk) -> None:
@@ -284,6 +342,28 @@ async def test_a_client_reviews_the_policy_once(desk: Desk) -> None:
     await publish(desk, await document(desk))
     assert (await desk.get("standard", "/v1/me"))["policy_review"]["due"] is True
     assert (await desk.open())["status"] == "new", "not having reviewed refuses nothing"
+
+
+async def test_a_review_sent_again_is_of_the_same_version(desk: Desk) -> None:
+    """The second of a client's people is answered too, and a retry never reviews what nobody has seen."""
+    await desk.call("standard", "POST", "/v1/policy-acknowledgements", {})
+    key = {"Idempotency-Key": "k"}
+    first = await desk.call("standard", "POST", "/v1/policy-acknowledgements", {}, headers=key)
+    await publish(desk, await document(desk))
+    again = await desk.call("standard", "POST", "/v1/policy-acknowledgements", {}, headers=key)
+    assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
+    assert (await desk.get("standard", "/v1/me"))["policy_review"]["due"] is True
+
+
+async def test_reviews_of_one_instant_are_paged_without_losing_one(desk: Desk) -> None:
+    await desk.call("standard", "POST", "/v1/policy-acknowledgements", {})
+    await publish(desk, await document(desk))
+    await desk.call("standard", "POST", "/v1/policy-acknowledgements", {})
+    path = "/v1/policy-acknowledgements?limit=1"
+    first = await desk.get("agent", path)
+    rest = await desk.get("agent", f"{path}&cursor={first['next_cursor']}")
+    assert [page["items"][0]["policy_version"] for page in (first, rest)] == [2, 1]
+    assert rest["next_cursor"] is None
 
 
 async def test_who_has_reviewed_is_listed_for_the_house_and_for_oneself(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.api.conftest import Desk, z
@@ -59,8 +60,8 @@ async def test_me_says_for_whom_a_key_speaks(desk: Desk) -> None:
     review = mine.pop("policy_review")
     assert (review["due"], review["policy_version"], review["clause"]["id"]) == (True, 1, "changes.review")
     assert mine == {
-        "role": "contact", "name": "standard", "agent_id": None, "level": None,
-        "client_id": str(party.client_id), "contact_id": str(party.contact_id),
+        "role": "contact", "name": "Contact of standard", "agent_id": None, "level": None,
+        "client_id": str(party.client_id), "contact_id": str(party.contact_id), "scopes": None,
     }  # fmt: skip
     staff = await desk.get("agent2", "/v1/me")
     assert (staff["role"], staff["level"], staff["client_id"], staff["contact_id"]) == ("agent", 2, None, None)
@@ -73,3 +74,15 @@ async def test_the_reference_lists_every_value_with_a_label(desk: Desk) -> None:
     assert {"value": "waiting_on_client", "label": "Waiting on client"} in lists["status"]
     assert [word["value"] for word in lists["priority"]] == ["critical", "high", "normal", "low"]
     assert {"value": "mark-out-of-scope", "label": "Mark out of scope"} in lists["act"]
+
+
+async def test_a_schema_from_the_future_serves_and_one_from_the_past_does_not(desk: Desk) -> None:
+    """While versions change places: every migration leaves room for the code before it."""
+    connection = await asyncpg.connect(desk.owner_url.replace("+asyncpg", "", 1))
+    (now,) = await connection.fetchrow("SELECT version_num FROM alembic_version")
+    found = {}
+    for revision in ("9999", "0005", now):
+        await connection.execute("UPDATE alembic_version SET version_num = $1", revision)
+        found[revision] = (await desk.call(None, "GET", "/readyz")).status_code
+    await connection.close()
+    assert found == {"9999": 200, "0005": 503, now: 200}

@@ -526,3 +526,22 @@ async def test_one_ticket_that_cannot_be_stored_holds_up_no_other(desk: Desk, mo
     await desk.at("2026-01-05 12:30:00")
     assert await desk.sweep() == 2
     assert [len(await desk.events(ticket, "clock.broken")) for ticket in tickets_made] == [0, 1, 1]
+
+
+async def test_completing_one_detail_leaves_the_others(desk: Desk) -> None:
+    ticket = await desk.open()
+    path, match = f"/v1/tickets/{ticket['id']}", {"If-Match": "*"}
+    changed = await desk.call("standard", "PATCH", path, {"details": {"impact": "No logins either."}}, headers=match)
+    assert changed.json()["details"] == ticket["details"] | {"impact": "No logins either."}
+    same = await desk.call("standard", "PATCH", path, {"details": {}}, headers=match)
+    assert (same.status_code, same.json()["code"]) == (409, "nothing_to_change")
+
+
+async def test_an_instant_before_the_ticket_is_told_as_that(desk: Desk) -> None:
+    ticket = await desk.open()
+    for part in ("", "/clocks", "/events"):
+        early = await desk.call("standard", "GET", f"/v1/tickets/{ticket['id']}{part}?as_of=2026-01-01T00:00:00Z")
+        assert (early.status_code, early.json()["detail"]) == (
+            404,
+            "The ticket was not there yet at that instant; ask about a later one.",
+        )

@@ -514,3 +514,23 @@ def test_a_window_that_ends_where_it_starts_lasts_until_the_next_date() -> None:
     found = BusinessCalendar("UTC", ((Window(nine, nine),), *[()] * 6), ())
     assert found.next_close(local("2026-01-05 09:00:00", UTC)) == local("2026-01-06 09:00:00", UTC)
     assert found.between(local("2026-01-01 00:00:00", UTC), local("2026-01-12 00:00:00", UTC)) == timedelta(hours=24)
+
+
+def test_a_span_over_new_year_ends_when_it_closes() -> None:
+    """Tables are built year by year: a span that ends with one goes on in the next, but for the very last."""
+    every_night = BusinessCalendar("UTC", ((Window(timedelta(hours=22), timedelta(hours=6)),),) * 7, ())
+    assert every_night.next_close(local("2026-12-31 23:00:00", UTC)) == local("2027-01-01 06:00:00", UTC)
+    assert every_night.next_open(LAST - HOUR) == LAST - HOUR
+
+
+def test_the_next_opening_is_after_the_one_that_is_open() -> None:
+    made = calendar()
+    for at, opens in (
+        ("2026-01-05 08:59:59", "2026-01-05 09:00:00"),
+        ("2026-01-05 09:00:00", "2026-01-06 09:00:00"),
+        ("2026-01-09 17:59:59", "2026-01-12 09:00:00"),
+        ("2026-01-09 18:00:00", "2026-01-12 09:00:00"),
+    ):
+        assert made.next_opening(local(at)) == local(opens)
+    assert made.next_opening(local("2026-01-09 10:00:00"), BUSINESS_DAYS) == local("2026-01-12 00:00:00")
+    assert made.next_opening(FIRST, ALL) is None

@@ -22,7 +22,9 @@ from app.domain.eligibility import (
     check,
     check_reopening,
     handling,
+    require_overridable,
 )
+from app.domain.errors import NotOverridableError
 from app.domain.policy import Category, Channel, Priority, Terms, Tier
 from app.domain.ticket import Details
 from tests.conftest import ROOT
@@ -358,3 +360,21 @@ def test_where_nothing_is_urgent_nobody_may_call() -> None:
     assert [(finding.code.value, dict(finding.facts)) for finding in phone] == [
         ("phone_requires_urgency", {"priority": "low"})
     ]
+
+
+def test_a_refusal_may_be_overridden_up_to_the_limit_of_the_policy() -> None:
+    limits = TERMS.policy.limits
+    assert limits.override == timedelta(days=7)
+    require_overridable(Outcome.DENIED, MONDAY, limits, MONDAY + limits.override)
+    with pytest.raises(NotOverridableError) as refused:
+        require_overridable(Outcome.DENIED, MONDAY, limits, MONDAY + limits.override + timedelta(microseconds=1))
+    assert str(refused.value) == (
+        "this decision is older than 7 days; have the request judged again, and override that"
+    )
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ALLOWED, Outcome.ALLOWED_WITH_WARNINGS])
+def test_what_refuses_nothing_is_not_overridden(outcome: Outcome) -> None:
+    with pytest.raises(NotOverridableError) as refused:
+        require_overridable(outcome, MONDAY, TERMS.policy.limits, MONDAY)
+    assert str(refused.value) == "this decision refuses nothing; open the ticket as it is"

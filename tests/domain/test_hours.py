@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.calendar import BusinessCalendar
 from app.domain.errors import InvalidDocumentError
-from app.domain.hours import DateException, Window
+from app.domain.hours import DateException, Window, written
 
 HOUR = timedelta(hours=1)
 WINDOWS = 'give a list of windows, such as [["09:00", "18:00"]]'
@@ -152,3 +152,12 @@ def test_exceptions_are_kept_in_the_order_of_their_dates() -> None:
 )
 def test_a_window_is_written_as_documents_do(window: Window, text: str) -> None:
     assert str(window) == text
+
+
+def test_weekly_windows_are_written_as_they_are_read() -> None:
+    hours: dict[str, list[list[str]]] = {day: [] for day in ("tue", "thu", "fri", "sat")}
+    hours |= {"mon": [["09:00", "13:00"], ["14:00", "18:00"]], "wed": [["22:00", "06:00"]], "sun": [["00:00", "24:00"]]}
+    read = BusinessCalendar.parse({"timezone": "UTC", "weekly_hours": hours})
+    assert written(read.weekly) == hours
+    with pytest.raises(ValueError, match="zip"):
+        written(read.weekly[:6])

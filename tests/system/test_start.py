@@ -21,7 +21,16 @@ import pytest
 from app.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = ("DATABASE_URL", "MIGRATION_DATABASE_URL", "HOST", "PORT", "STATE_DIR", "ENVIRONMENT", "TEST_CLOCK")
+SETTINGS = (
+    "DATABASE_URL",
+    "MIGRATION_DATABASE_URL",
+    "HOST",
+    "PORT",
+    "STATE_DIR",
+    "ENVIRONMENT",
+    "TEST_CLOCK",
+    "ISSUERS",
+)
 UNREACHABLE = "postgresql://somebody:secret@127.0.0.1:1/nothing"
 PASSING_PYTHON = '#!/bin/sh\ncase "$2" in *{refused}*) exit 1;; esac\n'
 

@@ -144,6 +144,8 @@ def amend(
 ) -> list[Event]:
     """Complete what is known of a ticket (clause responsibilities.descriptions); None leaves a field as it is.
 
+    So does each None within `details`.
+
     Raises:
         InvalidDocumentError: a client gives what is staff's to say.
         ActForbiddenError: the actor's role amends nothing.
@@ -155,7 +157,7 @@ def amend(
     given: dict[str, object] = {
         "subject": subject,
         "tags": tags,
-        "details": details,
+        "details": details and _completed(ticket.details, details),
         "outage_statement": outage_statement,
     }
     changed = [name for name, value in given.items() if value is not None and value != getattr(ticket, name)]
@@ -172,6 +174,10 @@ def amend(
     audience = ("assignee",) if labels_only else ("client", "assignee")
     telling.tell(EventKind.TICKET_AMENDED, {"changes": changes}, internal=labels_only, to=audience)
     return passing.settled(telling)
+
+
+def _completed(known: Details, given: Details) -> Details:
+    return replace(known, **{name: value for name, value in asdict(given).items() if value is not None})
 
 
 def _plain(value: object) -> Json:
