@@ -75,7 +75,8 @@ clean: ## Remove the environment, caches and the development state.
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment, made anew when the locks change. Each thing that may be missing has its sentence.
-# uv is quick, but reads none of pip's settings: where only those name a package index, pip does its work.
+# uv is quick, but reads none of pip's settings: where only those name a package index, pip does its work, and
+# takes the lock as it is.
 $(READY): requirements/uv.txt requirements/dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; install Python 3.11 or later, or name it: make PYTHON=python3.12."; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; name a later one: make PYTHON=python3.12."; exit 2; }
@@ -84,5 +85,5 @@ $(READY): requirements/uv.txt requirements/dev.txt
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt \
-		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@

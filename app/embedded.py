@@ -28,6 +28,7 @@ from typing import IO, Final, Self
 DATABASE: Final = "kawan"
 OWNER: Final = "kawan_owner"
 LOGIN: Final = "kawan_app"
+CONTACT_LOGIN: Final = "kawan_portal"
 SUPERUSER: Final = "postgres"
 PORT: Final = "5432"
 LONGEST_SOCKET_DIR: Final = 107 - len(f"/.s.PGSQL.{PORT}.lock")
@@ -50,13 +51,22 @@ fsync = off
 synchronous_commit = off
 full_page_writes = off
 """
-ROLES: Final = f"""
-CREATE ROLE {OWNER} LOGIN CREATEROLE CREATEDB;
-CREATE ROLE kawan_runtime NOLOGIN;
-GRANT kawan_runtime TO {OWNER} WITH ADMIN OPTION;
-CREATE ROLE {LOGIN} LOGIN IN ROLE kawan_runtime;
-CREATE DATABASE {DATABASE} OWNER {OWNER};
-"""
+# Said at every start, so that what an earlier version made has what this one needs.
+ROLES: Final = rf"""
+SET client_min_messages = warning;
+SELECT format('CREATE ROLE %I %s', needed.name, rights)
+    FROM (VALUES
+        ('{OWNER}', 'LOGIN CREATEROLE CREATEDB'),
+        ('kawan_runtime', 'NOLOGIN'), ('{LOGIN}', 'LOGIN IN ROLE kawan_runtime'),
+        ('kawan_contact', 'NOLOGIN'), ('{CONTACT_LOGIN}', 'LOGIN IN ROLE kawan_contact')
+    ) AS needed (name, rights)
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = needed.name)
+\gexec
+GRANT kawan_runtime, kawan_contact TO {OWNER} WITH ADMIN OPTION;
+SELECT 'CREATE DATABASE {DATABASE} OWNER {OWNER}'
+    WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}')
+\gexec
+"""  # noqa: S608  # our own names
 
 
 class EmbeddedError(Exception):
@@ -87,13 +97,17 @@ UNPRIVILEGED: Final = Way(
 
 
 class EmbeddedPostgres:
-    """One server in a state directory; `durable=False` is for tests, which may lose it."""
+    """One server in a state directory; `durable=False` is for tests, which may lose it.
 
-    def __init__(self, state_dir: Path, *, durable: bool = True) -> None:
+    Without `binaries` it is the newest PostgreSQL to be found.
+    """
+
+    def __init__(self, state_dir: Path, *, durable: bool = True, binaries: Path | None = None) -> None:
         self.root = state_dir.absolute() / "postgres"
         self.data = self.root / "data"
         self.log = self.root / "server.log"
         self.durable = durable
+        self._given = binaries
         self._held: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -122,6 +136,11 @@ class EmbeddedPostgres:
         """Return the address for the application: a role that owns nothing."""
         return self._url(LOGIN)
 
+    @property
+    def contact_url(self) -> str:
+        """Return the address for contacts' requests: a role that sees one client at a time."""
+        return self._url(CONTACT_LOGIN)
+
     def _url(self, role: str) -> str:
         return f"postgresql+asyncpg://{role}@/{DATABASE}?host={self.socket_dir}&port={PORT}"
 
@@ -138,6 +157,7 @@ class EmbeddedPostgres:
             if not self.runs():
                 self._launch()
             self._await_answer()
+            self._require("psql", *self._administrator, "-X", "-q", "-v", "ON_ERROR_STOP=1", given=ROLES)
             self._watch()
 
     def stop(self) -> None:
@@ -227,7 +247,6 @@ class EmbeddedPostgres:
         )
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write(CONFIGURATION if self.durable else CONFIGURATION + CARELESS)
-        self._require("postgres", "--single", "-D", str(fresh), "postgres", given=ROLES.lstrip())
         fresh.rename(self.data)
 
     def _locale(self) -> tuple[str, ...]:
@@ -293,8 +312,15 @@ class EmbeddedPostgres:
         return f" ({fatal[-1]})" if fatal else ""
 
     def _answers(self) -> bool:
-        where = ("-h", str(self.socket_dir), "-p", PORT, "-U", SUPERUSER, "-d", SUPERUSER)
-        return subprocess.run([str(_binaries() / "pg_isready"), "-q", *where], check=False).returncode == 0
+        return subprocess.run([self._binaries / "pg_isready", "-q", *self._administrator], check=False).returncode == 0
+
+    @cached_property
+    def _binaries(self) -> Path:
+        return self._given or _binaries()
+
+    @property
+    def _administrator(self) -> tuple[str, ...]:
+        return ("-h", str(self.socket_dir), "-p", PORT, "-U", SUPERUSER, "-d", SUPERUSER)
 
     def _await_answer(self) -> None:
         """Wait for a server that somebody else has just started, or that recovers."""
@@ -324,7 +350,7 @@ class EmbeddedPostgres:
             return PLAIN
         for way in (NAMESPACE, UNPRIVILEGED):
             # Who can write our directory and run the binaries can do the rest.
-            probe = [*way.before, "test", "-w", str(self.root), "-a", "-x", str(_binaries() / "postgres")]
+            probe = [*way.before, "test", "-w", str(self.root), "-a", "-x", str(self._binaries / "postgres")]
             if shutil.which(probe[0]) and subprocess.run(probe, check=False, capture_output=True).returncode == 0:
                 return way
         raise EmbeddedError("PostgreSQL refuses to run as root here; start as an ordinary user, or set DATABASE_URL.")
@@ -334,7 +360,7 @@ class EmbeddedPostgres:
 
         Its output goes through a file: a pipe would stay open as long as the server that it starts.
         """
-        command = [*self._way.before, str(_binaries() / program), *arguments]
+        command = [*self._way.before, str(self._binaries / program), *arguments]
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             done = subprocess.run(
                 command, input=given, stdout=output, stderr=subprocess.STDOUT, text=True, check=False, cwd=self.root,
@@ -347,9 +373,8 @@ class EmbeddedPostgres:
     def _require(self, program: str, *arguments: str, given: str = "") -> str:
         """Run a program that has to succeed, and return what it printed."""
         done = self._run(program, *arguments, given=given)
-        # The single-user server goes on after an error, and ends as if all were well.
-        wrong = re.search(r"(?:error|fatal):\s*(.+)", done.stdout, re.IGNORECASE)
-        if done.returncode or wrong:
+        if done.returncode:
+            wrong = re.search(r"(?:error|fatal):\s*(.+)", done.stdout, re.IGNORECASE)
             reason = wrong[1] if wrong else f"exit code {done.returncode}"
             raise EmbeddedError(f"{program} failed ({reason}); mend that, or set DATABASE_URL.")
         return done.stdout

@@ -1,7 +1,7 @@
 """Puts the application together: the only module that knows all others."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -118,11 +118,15 @@ def _declared(dependency: Any) -> Iterator[Any]:  # noqa: ANN401  # the framewor
 def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework takes
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        pool = await pools.connect(settings.required_database_url, size=settings.pool_size)
-        http = identity.client()
-        try:
+        async with AsyncExitStack() as opened:
+            pool = await pools.connect(settings.required_database_url, size=settings.pool_size)
+            opened.push_async_callback(pool.close)
+            contact_pool = await pools.connect(settings.contacts_url, size=settings.pool_size, role=pools.CONTACT)
+            opened.push_async_callback(contact_pool.close)
+            http = await opened.enter_async_context(identity.client())
             app.state.runtime = Runtime(
                 pool=pool,
+                contact_pool=contact_pool,
                 book=Book(pool),
                 cursor_secret=await _secret(pool, "cursors"),
                 issuers=Issuers((_believed(issuer) for issuer in settings.issuers), http),
@@ -131,9 +135,6 @@ def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework 
                 behind=migrations.behind(),
             )
             yield
-        finally:
-            await http.aclose()
-            await pool.close()
 
     return lifespan
 

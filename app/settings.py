@@ -1,13 +1,14 @@
 """What the environment says, read once: every setting, its meaning, and which of them don't go together."""
 
 import ipaddress
+import json
 import re
 from pathlib import Path
-from typing import Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ORIGIN: Final = re.compile(r"https?://[^/\s,*?#@]+", re.ASCII)
 DRIVER: Final = "postgresql+asyncpg://"
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     database_url: str | None = Field(None, description="Where PostgreSQL is; without it the embedded server is used.")
+    contact_database_url: str | None = Field(
+        None, description="The same as a login that sees one client at a time, for contacts' requests."
+    )
     migration_database_url: str | None = Field(None, description="The same as the owner of the schema, for migrations.")
     host: str = Field("127.0.0.1", description="The address to serve on.")
     port: int = Field(8000, ge=1, le=65535, description="The port to serve on.")
@@ -49,12 +53,14 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field("development", description="What this machine is for.")
     test_clock: bool = Field(default=False, description="Serve the test clock and sweeps on demand: for tests only.")
     cors_origins: str = Field("", description="Origins that browsers may call from, comma-separated.")
-    issuers: tuple[Trusted, ...] = Field((), description="Who may say who somebody is, as a JSON list.")
+    issuers: Annotated[tuple[Trusted, ...], NoDecode] = Field(
+        (), description="Whose tokens are believed, as a JSON list."
+    )
     pool_size: int = Field(8, ge=1, le=100, description="Database connections of one API process.")
     sweep_seconds: float = Field(1.0, gt=0, le=3600, description="How long the worker rests between sweeps.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
 
-    @field_validator("database_url", "migration_database_url")
+    @field_validator("database_url", "contact_database_url", "migration_database_url")
     @classmethod
     def with_driver(cls, value: str | None) -> str | None:
         """Take any usual way to write a PostgreSQL address."""
@@ -76,6 +82,17 @@ class Settings(BaseSettings):
                 raise ValueError("write each origin as https://portal.example, without a path or a slash at its end")
         return value
 
+    @field_validator("issuers", mode="before")
+    @classmethod
+    def from_json(cls, value: object) -> object:
+        """Read the list of issuers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value or "[]")
+        except (ValueError, RecursionError):
+            raise ValueError("write it as a JSON list of issuers") from None
+
     @field_validator("issuers")
     @classmethod
     def with_issuers(cls, value: tuple[Trusted, ...]) -> tuple[Trusted, ...]:
@@ -95,9 +112,13 @@ class Settings(BaseSettings):
     def violations(self) -> list[str]:
         """Return each unsafe combination as a sentence that says what to change."""
         where = "in production" if self.environment == "production" else f"on {self.host}"
+        otherwise = "" if self.environment == "production" else " or serve on 127.0.0.1"
         found = {
-            f"TEST_CLOCK may not be set {where}: unset it or serve on 127.0.0.1": self.test_clock,
+            f"TEST_CLOCK may not be set {where}: unset it{otherwise}": self.test_clock,
             f"DATABASE_URL has to be set {where}: the embedded database is for development": not self.database_url,
+            f"CONTACT_DATABASE_URL has to be set {where}, with another login than DATABASE_URL": (
+                self.contact_database_url in {None, self.database_url}
+            ),
             f"CORS_ORIGINS may not hold * {where}: name the portal's origin": "*" in self.cors_origins,
             f"ISSUERS may not be reached by plain http {where}: use https": any(each.plain for each in self.issuers),
         }
@@ -107,6 +128,15 @@ class Settings(BaseSettings):
     def exposed(self) -> bool:
         """Tell whether others than the developer at this machine may call: nothing may be open then."""
         return self.environment == "production" or not _loopback(self.host)
+
+    @property
+    def contacts_url(self) -> str:
+        """Return the database's address for contacts' requests: to begin with, one address is enough.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return self.contact_database_url or self.required_database_url
 
     @property
     def required_database_url(self) -> str:

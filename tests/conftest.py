@@ -94,3 +94,8 @@ def app_url(owner_url: str) -> str:
     if os.environ.get("TEST_DATABASE_URL"):
         return owner_url
     return owner_url.replace("kawan_owner@", "kawan_app@", 1)
+
+
+def addresses(app_url: str) -> dict[str, str]:
+    """The settings by which an application of ours reaches it: for the house, and for contacts' requests."""
+    return {"database_url": app_url, "contact_database_url": app_url.replace("kawan_app@", "kawan_portal@", 1)}

@@ -41,13 +41,13 @@ Decide: TypeAlias = Callable[[Case], list[Event]]
 Show: TypeAlias = Callable[[Ticket, Terms, tuple[Event, ...]], tuple[int, Told]]
 
 
-async def find(held: Runtime, ticket_id: str, scope: Scope) -> Ticket | None:
+async def find(caller: Caller, ticket_id: str, scope: Scope) -> Ticket | None:
     """Find a ticket by its id or ref, among those in scope."""
     ref = ticket_id.upper()
     if REF.fullmatch(ref):
-        return await tickets.get(held.pool, None, ref, scope)
+        return await tickets.get(caller.pool, None, ref, scope)
     if ID.fullmatch(ticket_id):
-        return await tickets.get(held.pool, UUID(ticket_id), None, scope)
+        return await tickets.get(caller.pool, UUID(ticket_id), None, scope)
     return None
 
 
@@ -57,7 +57,7 @@ async def seen(held: Runtime, caller: Caller, ticket_id: str) -> tuple[Ticket, T
     Raises:
         Problem: 404, the same for what isn't there and for what is somebody else's.
     """
-    found = await find(held, ticket_id, caller.scope)
+    found = await find(caller, ticket_id, caller.scope)
     if found is None:
         raise errors.not_found()
     return found, await held.book.of(found.policy_version, found.calendar_revision)
@@ -75,7 +75,7 @@ async def seen_at(
     terms = latest.as_of(as_of or now)
     if as_of is None or as_of >= found.last_event_at:
         return passing.known_by(found, terms, as_of or now), terms
-    story = await events.of_ticket(held.pool, found.id, 0, Selection(until=as_of), WHOLE_STORY)
+    story = await events.of_ticket(caller.pool, found.client_id, found.id, 0, Selection(until=as_of), WHOLE_STORY)
     if not story:
         raise Problem("not_found", "The ticket was not there yet at that instant; ask about a later one.")
     return passing.known_by(fold.fold(None, story), terms, as_of), terms
@@ -118,7 +118,7 @@ class Acting:
             body = shape.model_dump_json().encode()
             kept = self.once.answer(status, headers | {"Content-Type": "application/json"}, body)
             story = tickets.story(changed, happened, passing.next_at(changed, terms), terms.revision)
-            if await self.once.write(lambda: tickets.save(self.held.pool, changed, story, kept)):  # noqa: B023  # called at once
+            if await self.once.write(lambda: tickets.save(self.caller.pool, changed, story, kept)):  # noqa: B023  # called at once
                 return answer(shape, status=status, headers=headers)
             await self.once.replay()
             await self.held.book.read()

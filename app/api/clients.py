@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import AnyCaller, ByClient, Caller, Held, Needs, Now, Runtime, Synchroniser
+from app.api.deps import AnyCaller, ByClient, Caller, Needs, Now, Synchroniser
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.paging import Page, Pages
@@ -138,8 +138,7 @@ class SubscriptionShape(Kept):
 async def put_client(
     external_id: Named,
     body: ClientRequest,
-    held: Held,
-    _caller: Synchroniser,
+    caller: Synchroniser,
     now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -151,27 +150,27 @@ async def put_client(
             return replace(found, name=body.name, updated_at=now, version=found.version + 1)
         return Client(ids.new_id(), external_id, body.name, now, now, 1)
 
-    return await registers.put(held, clients.organisations, external_id, entry, ClientShape, if_match, if_none_match)
+    return await registers.put(clients.organisations, caller, external_id, entry, ClientShape, if_match, if_none_match)
 
 
 @router.get("/clients", operation_id="list_clients", response_model=Page[ClientShape])
-async def list_clients(held: Held, caller: AnyCaller, pages: Pages) -> Response:
+async def list_clients(caller: AnyCaller, pages: Pages) -> Response:
     """List the clients that you may know of, the newest first."""
-    return await registers.page(held, clients.organisations, caller.scope.client_id, pages, ClientShape)
+    return await registers.page(clients.organisations, caller, caller.scope.client_id, pages, ClientShape)
 
 
 @router.get(
     "/clients/by-external-id/{external_id}", operation_id="get_client_by_external_id", response_model=ClientShape
 )
-async def get_client_by_external_id(external_id: Named, held: Held, caller: AnyCaller) -> Response:
+async def get_client_by_external_id(external_id: Named, caller: AnyCaller) -> Response:
     """Read a client by the id of the portal."""
-    return await registers.named(held, clients.organisations, caller, external_id, "id", ClientShape)
+    return await registers.named(clients.organisations, caller, external_id, ClientShape)
 
 
 @router.get("/clients/{client_id}", operation_id="get_client", response_model=ClientShape)
-async def get_client(client_id: UUID, held: Held, caller: AnyCaller) -> Response:
+async def get_client(client_id: UUID, caller: AnyCaller) -> Response:
     """Read a client."""
-    return registers.one(await clients.organisations.get(held.pool, client_id, caller.scope.client_id), ClientShape)
+    return registers.one(await clients.organisations.get(caller.pool, client_id, caller.scope.client_id), ClientShape)
 
 
 # ------------------------------------------------------------------------------------ contacts
@@ -186,8 +185,7 @@ async def get_client(client_id: UUID, held: Held, caller: AnyCaller) -> Response
 async def put_contact(
     external_id: Named,
     body: ContactRequest,
-    held: Held,
-    _caller: Synchroniser,
+    caller: Synchroniser,
     now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -218,54 +216,52 @@ async def put_contact(
             version=1,
         )
 
-    return await registers.put(held, clients.people, external_id, entry, ContactShape, if_match, if_none_match)
+    return await registers.put(clients.people, caller, external_id, entry, ContactShape, if_match, if_none_match)
 
 
 @router.get("/contacts", operation_id="list_contacts", response_model=Page[ContactShape])
-async def list_contacts(held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
+async def list_contacts(caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
     """List contacts, the newest first; a contact sees the people of their own client."""
     owner = registers.owner(caller, client_id)
-    return await registers.page(held, clients.people, owner, pages, ContactShape)
+    return await registers.page(clients.people, caller, owner, pages, ContactShape)
 
 
 @router.get(
     "/contacts/by-external-id/{external_id}", operation_id="get_contact_by_external_id", response_model=ContactShape
 )
-async def get_contact_by_external_id(external_id: Named, held: Held, caller: AnyCaller) -> Response:
+async def get_contact_by_external_id(external_id: Named, caller: AnyCaller) -> Response:
     """Read a contact by the id of the portal."""
-    return await registers.named(held, clients.people, caller, external_id, "client_id", ContactShape)
+    return await registers.named(clients.people, caller, external_id, ContactShape)
 
 
 @router.get("/contacts/{contact_id}", operation_id="get_contact", response_model=ContactShape)
-async def get_contact(contact_id: UUID, held: Held, caller: AnyCaller) -> Response:
+async def get_contact(contact_id: UUID, caller: AnyCaller) -> Response:
     """Read a contact."""
-    return registers.one(await clients.people.get(held.pool, contact_id, caller.scope.client_id), ContactShape)
+    return registers.one(await clients.people.get(caller.pool, contact_id, caller.scope.client_id), ContactShape)
 
 
 @router.patch("/contacts/{contact_id}", operation_id="change_contact", response_model=ContactShape)
 async def change_contact(
-    contact_id: UUID, body: ContactChange, held: Held, caller: ByClient, now: Now, if_match: IfMatch = None
+    contact_id: UUID, body: ContactChange, caller: ByClient, now: Now, if_match: IfMatch = None
 ) -> Response:
     """Change your own details; they count as confirmed then. `If-Match` is required."""
-    found = await _own_details(held, caller, contact_id)
+    found = await _own_details(caller, contact_id)
     registers.require_match(if_match, found.version)
-    return await _save_details(held, replace(found, **registers.changes(body, {"phone"})), now)
+    return await _save_details(caller, replace(found, **registers.changes(body, {"phone"})), now)
 
 
 @router.post("/contacts/{contact_id}/confirm", operation_id="confirm_contact", response_model=ContactShape)
-async def confirm_contact(
-    contact_id: UUID, held: Held, caller: ByClient, now: Now, if_match: IfMatch = None
-) -> Response:
+async def confirm_contact(contact_id: UUID, caller: ByClient, now: Now, if_match: IfMatch = None) -> Response:
     """Say that your own details are right as they are: the warning that they are old goes away."""
-    found = await _own_details(held, caller, contact_id)
+    found = await _own_details(caller, contact_id)
     if if_match is not None:
         registers.require_match(if_match, found.version)
-    return await _save_details(held, found, now)
+    return await _save_details(caller, found, now)
 
 
-async def _own_details(held: Runtime, caller: Caller, contact_id: UUID) -> Contact:
+async def _own_details(caller: Caller, contact_id: UUID) -> Contact:
     client_id, own_id = registers.own(caller)
-    found = await clients.people.get(held.pool, contact_id, client_id)
+    found = await clients.people.get(caller.pool, contact_id, client_id)
     if found is None:
         raise errors.not_found()
     if found.id != own_id:
@@ -273,10 +269,10 @@ async def _own_details(held: Runtime, caller: Caller, contact_id: UUID) -> Conta
     return found
 
 
-async def _save_details(held: Runtime, found: Contact, now: datetime) -> Response:
+async def _save_details(caller: Caller, found: Contact, now: datetime) -> Response:
     """Store details as their owner says they are: confirmed now, and mail to them is tried again."""
     changed = replace(found, confirmed_at=now, bounced_at=None, updated_at=now, version=found.version + 1)
-    return await registers.save(held, clients.people, changed, ContactShape)
+    return await registers.save(clients.people, caller, changed, ContactShape)
 
 
 # ---------------------------------------------------------------------------------- agreements
@@ -291,8 +287,7 @@ async def _save_details(held: Runtime, found: Contact, now: datetime) -> Respons
 async def put_agreement(
     external_id: Named,
     body: AgreementRequest,
-    held: Held,
-    _caller: Synchroniser,
+    caller: Synchroniser,
     now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -314,14 +309,14 @@ async def put_agreement(
             version=1,
         )
 
-    return await registers.put(held, clients.contracts, external_id, entry, AgreementShape, if_match, if_none_match)
+    return await registers.put(clients.contracts, caller, external_id, entry, AgreementShape, if_match, if_none_match)
 
 
 @router.get("/agreements", operation_id="list_agreements", response_model=Page[AgreementShape])
-async def list_agreements(held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
+async def list_agreements(caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
     """List agreements, the newest first; a contact sees their own client's."""
     owner = registers.owner(caller, client_id)
-    return await registers.page(held, clients.contracts, owner, pages, AgreementShape)
+    return await registers.page(clients.contracts, caller, owner, pages, AgreementShape)
 
 
 @router.get(
@@ -329,15 +324,15 @@ async def list_agreements(held: Held, caller: AnyCaller, pages: Pages, client_id
     operation_id="get_agreement_by_external_id",
     response_model=AgreementShape,
 )
-async def get_agreement_by_external_id(external_id: Named, held: Held, caller: AnyCaller) -> Response:
+async def get_agreement_by_external_id(external_id: Named, caller: AnyCaller) -> Response:
     """Read an agreement by the id of the portal."""
-    return await registers.named(held, clients.contracts, caller, external_id, "client_id", AgreementShape)
+    return await registers.named(clients.contracts, caller, external_id, AgreementShape)
 
 
 @router.get("/agreements/{agreement_id}", operation_id="get_agreement", response_model=AgreementShape)
-async def get_agreement(agreement_id: UUID, held: Held, caller: AnyCaller) -> Response:
+async def get_agreement(agreement_id: UUID, caller: AnyCaller) -> Response:
     """Read an agreement."""
-    return registers.one(await clients.contracts.get(held.pool, agreement_id, caller.scope.client_id), AgreementShape)
+    return registers.one(await clients.contracts.get(caller.pool, agreement_id, caller.scope.client_id), AgreementShape)
 
 
 # ------------------------------------------------------------------------------- subscriptions
@@ -352,8 +347,7 @@ async def get_agreement(agreement_id: UUID, held: Held, caller: AnyCaller) -> Re
 async def put_subscription(
     external_id: Named,
     body: SubscriptionRequest,
-    held: Held,
-    _caller: Synchroniser,
+    caller: Synchroniser,
     now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -382,14 +376,14 @@ async def put_subscription(
             version=1,
         )
 
-    return await registers.put(held, clients.plans, external_id, entry, SubscriptionShape, if_match, if_none_match)
+    return await registers.put(clients.plans, caller, external_id, entry, SubscriptionShape, if_match, if_none_match)
 
 
 @router.get("/subscriptions", operation_id="list_subscriptions", response_model=Page[SubscriptionShape])
-async def list_subscriptions(held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
+async def list_subscriptions(caller: AnyCaller, pages: Pages, client_id: UUID | None = None) -> Response:
     """List care plans, the newest first; a contact sees their own client's."""
     owner = registers.owner(caller, client_id)
-    return await registers.page(held, clients.plans, owner, pages, SubscriptionShape)
+    return await registers.page(clients.plans, caller, owner, pages, SubscriptionShape)
 
 
 @router.get(
@@ -397,12 +391,14 @@ async def list_subscriptions(held: Held, caller: AnyCaller, pages: Pages, client
     operation_id="get_subscription_by_external_id",
     response_model=SubscriptionShape,
 )
-async def get_subscription_by_external_id(external_id: Named, held: Held, caller: AnyCaller) -> Response:
+async def get_subscription_by_external_id(external_id: Named, caller: AnyCaller) -> Response:
     """Read a care plan by the id of the portal."""
-    return await registers.named(held, clients.plans, caller, external_id, "client_id", SubscriptionShape)
+    return await registers.named(clients.plans, caller, external_id, SubscriptionShape)
 
 
 @router.get("/subscriptions/{subscription_id}", operation_id="get_subscription", response_model=SubscriptionShape)
-async def get_subscription(subscription_id: UUID, held: Held, caller: AnyCaller) -> Response:
+async def get_subscription(subscription_id: UUID, caller: AnyCaller) -> Response:
     """Read a care plan."""
-    return registers.one(await clients.plans.get(held.pool, subscription_id, caller.scope.client_id), SubscriptionShape)
+    return registers.one(
+        await clients.plans.get(caller.pool, subscription_id, caller.scope.client_id), SubscriptionShape
+    )

@@ -34,6 +34,7 @@ class Runtime:
     """What one process holds: its connections, the terms it knows, its secrets and its mode."""
 
     pool: Pool
+    contact_pool: Pool
     book: Book
     cursor_secret: bytes
     issuers: Issuers
@@ -44,12 +45,16 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, in which role, whose tickets they may know of, and to what their credential is limited, if it is."""
+    """Who asks, in which role, whose tickets they may know of, to what their credential is limited, if it is.
+
+    `pool` is their way to the database: by that of contacts no other client's rows are to be had.
+    """
 
     actor: Actor
     name: str
     principal: str
     permissions: frozenset[Permission] | None
+    pool: Pool
 
     @property
     def role(self) -> Role:
@@ -130,7 +135,7 @@ async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tupl
     if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= at):
         raise _unauthenticated("This API key is no longer valid; ask an admin for a new one.")
     permissions = None if found.scopes is None else frozenset(map(Permission, found.scopes))
-    return _caller(found, key_id, permissions), found.terms_changes
+    return _caller(held, found, key_id, permissions), found.terms_changes
 
 
 async def _by_token(held: Runtime, token: str) -> tuple[Caller, int]:
@@ -150,13 +155,14 @@ async def _by_token(held: Runtime, token: str) -> tuple[Caller, int]:
         raise Problem("forbidden", "The token is valid, but nobody is known here by its subject; ask staff to add you.")
     # Scopes of others, such as openid, limit nothing here.
     limits = frozenset(each for each in Permission if each in identity.scopes)
-    return _caller(found, "", limits or None), found.terms_changes
+    return _caller(held, found, "", limits or None), found.terms_changes
 
 
-def _caller(found: Bearer, key_id: str, permissions: frozenset[Permission] | None) -> Caller:
+def _caller(held: Runtime, found: Bearer, key_id: str, permissions: frozenset[Permission] | None) -> Caller:
     person = found.agent_id or found.contact_id
     actor = Actor(found.role, person, found.client_id, found.level)
-    return Caller(actor, found.name, f"{found.role}:{person or key_id}", permissions)
+    pool = held.contact_pool if found.role in CLIENTS else held.pool
+    return Caller(actor, found.name, f"{found.role}:{person or key_id}", permissions, pool)
 
 
 def _unauthenticated(detail: str) -> Problem:

@@ -165,35 +165,35 @@ async def check_eligibility(
     """
     client_id, contact_id = whose(body, caller)
     at = body.as_of or now
-    decision = await judge(held, body, body.description, client_id, contact_id, at)
+    decision = await judge(held, caller, body, body.description, client_id, contact_id, at)
     check = stored(decision, caller, client_id, contact_id, body.model_dump(mode="json"), now, attempt=False)
     if not store:
         return answer(decision_shape(decision, None, client_id, now))
     shape = decision_shape(decision, check.id, client_id, now)
     headers = {"Location": f"/v1/eligibility-checks/{check.id}", "Content-Type": "application/json"}
     kept = once.answer(201, headers, shape.model_dump_json().encode())
-    await once.write(lambda: checks.add(held.pool, check, kept))
+    await once.write(lambda: checks.add(caller.pool, check, kept))
     return answer(shape, status=201, headers={"Location": headers["Location"]})
 
 
 @router.get("", operation_id="list_eligibility_checks", response_model=Page[StoredCheckShape])
 async def list_eligibility_checks(
-    held: Held, caller: AnyCaller, pages: Pages, client_id: UUID | None = None, outcome: Outcome | None = None
+    caller: AnyCaller, pages: Pages, client_id: UUID | None = None, outcome: Outcome | None = None
 ) -> Response:
     """List stored decisions, the newest first; refused tickets are among them with all that was written."""
     scope = _seen_by(caller)
     if scope.client_id and client_id not in {None, scope.client_id}:
         return answer(Page[StoredCheckShape](items=[], next_cursor=None))
     narrowed = replace(scope, client_id=scope.client_id or client_id)
-    page = pages.turn(await checks.page(held.pool, narrowed, outcome, pages.after, pages.most))
+    page = pages.turn(await checks.page(caller.pool, narrowed, outcome, pages.after, pages.most))
     items = [_stored_shape(check, caller) for check in page.rows]
     return answer(Page[StoredCheckShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 @router.get("/{check_id}", operation_id="get_eligibility_check", response_model=StoredCheckShape)
-async def get_eligibility_check(check_id: UUID, held: Held, caller: AnyCaller) -> Response:
+async def get_eligibility_check(check_id: UUID, caller: AnyCaller) -> Response:
     """Read a stored decision and what was asked."""
-    found = await checks.get(held.pool, check_id, _seen_by(caller))
+    found = await checks.get(caller.pool, check_id, _seen_by(caller))
     if found is None:
         raise errors.not_found()
     return answer(_stored_shape(found, caller))
@@ -208,7 +208,7 @@ async def override_eligibility_check(
     One ticket of the same client, category and channel may then be opened with this
     `eligibility_check_id`, by whoever may open it. The decision stays as it was.
     """
-    found = await checks.get(held.pool, check_id, Scope())
+    found = await checks.get(caller.pool, check_id, Scope())
     if found is None or caller.actor.id is None:
         raise errors.not_found()
     if found.overridden_at is not None:
@@ -221,7 +221,7 @@ async def override_eligibility_check(
     shape = _stored_shape(after, caller)
     kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: checks.override(held.pool, entry, kept))
+        await once.write(lambda: checks.override(caller.pool, entry, kept))
     except ConstraintError as error:
         if error.name == "pk_eligibility_overrides":
             raise Problem("concurrent_update", "Somebody else has just overridden it; read it again.") from None
@@ -256,7 +256,13 @@ def whose(body: RequestShape, caller: Caller) -> tuple[UUID, UUID | None]:
 
 
 async def judge(
-    held: Runtime, body: RequestShape, description: str | None, client_id: UUID, contact_id: UUID | None, at: datetime
+    held: Runtime,
+    caller: Caller,
+    body: RequestShape,
+    description: str | None,
+    client_id: UUID,
+    contact_id: UUID | None,
+    at: datetime,
 ) -> Decision:
     """Fetch what a request is judged by, and judge it at an instant.
 
@@ -265,14 +271,14 @@ async def judge(
         NoPolicyInForceError: no policy version is in force at the instant.
     """
     terms = await held.book.in_force(at)
-    coverage = await clients.coverage(held.pool, client_id, contact_id)
+    coverage = await clients.coverage(caller.pool, client_id, contact_id)
     if coverage is None:
-        raise errors.invalid([await _unknown(held, client_id)])
+        raise errors.invalid([await _unknown(caller, client_id)])
     return eligibility.check(Facts(asked(body, description), coverage.agreements, coverage.contact), terms, at)
 
 
-async def _unknown(held: Runtime, client_id: UUID) -> FieldError:
-    if await clients.organisations.get(held.pool, client_id, None):
+async def _unknown(caller: Caller, client_id: UUID) -> FieldError:
+    if await clients.organisations.get(caller.pool, client_id, None):
         return FieldError("/contact_id", "unknown_contact", "name a contact of this client")
     return FieldError("/client_id", "unknown_client", "name a client that is known here")
 
@@ -292,7 +298,6 @@ def asked(body: RequestShape, description: str | None) -> eligibility.Request:
 
 
 async def refuse(
-    held: Runtime,
     caller: Caller,
     now: datetime,
     once: Once,
@@ -308,7 +313,7 @@ async def refuse(
     problem = Problem("not_eligible", detail, decision=shape.model_dump(mode="json"))
     response = errors.render(once.request, problem)
     headers = {"Content-Type": errors.MEDIA_TYPE}
-    await once.write(lambda: checks.add(held.pool, check, once.answer(403, headers, bytes(response.body))))
+    await once.write(lambda: checks.add(caller.pool, check, once.answer(403, headers, bytes(response.body))))
     return response
 
 

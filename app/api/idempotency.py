@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias, TypeVar
 
 from fastapi import Depends, Header, Request
 
-from app.api.deps import AnyCaller, Held, Runtime, WallClock
+from app.api.deps import AnyCaller, Caller, WallClock
 from app.api.errors import Problem, Replayed
 from app.db import idempotency
 from app.db.idempotency import Answer
@@ -23,8 +23,7 @@ class Once:
     """One request under its key, if it came with one."""
 
     request: Request
-    held: Runtime
-    principal: str
+    caller: Caller
     operation: str
     key: str | None
     digest: bytes
@@ -35,7 +34,8 @@ class Once:
         if self.key is None:
             return None
         kept = {name: value for name, value in headers.items() if name in KEPT_HEADERS}
-        return Answer(self.principal, self.operation, self.key, self.digest, status, kept, body, self.received_at)
+        client, principal = self.caller.actor.client_id, self.caller.principal
+        return Answer(client, principal, self.operation, self.key, self.digest, status, kept, body, self.received_at)
 
     async def replay(self, via: Connection | None = None) -> None:
         """Give the answer kept under the key, if there is one; within a transaction by its own connection.
@@ -46,7 +46,8 @@ class Once:
         """
         if self.key is None:
             return
-        found = await idempotency.get(via or self.held.pool, self.principal, self.operation, self.key)
+        client, principal = self.caller.actor.client_id, self.caller.principal
+        found = await idempotency.get(via or self.caller.pool, client, principal, self.operation, self.key)
         if found is None:
             return
         if found.digest != self.digest:
@@ -76,7 +77,6 @@ class Once:
 
 async def once(
     request: Request,
-    held: Held,
     caller: AnyCaller,
     at: WallClock,
     idempotency_key: Annotated[
@@ -92,7 +92,7 @@ async def once(
     """Read the key of a request, and give the answer kept under it."""
     digest = hashlib.sha256(str(request.url.query).encode() + b"\n" + await request.body()).digest()
     operation = f"{request.method} {request.url.path}"[:1024]
-    found = Once(request, held, caller.principal, operation, idempotency_key, digest, at)
+    found = Once(request, caller, operation, idempotency_key, digest, at)
     await found.replay()
     return found
 

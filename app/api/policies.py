@@ -111,18 +111,18 @@ class AcknowledgementShape(Told):
 
 
 @router.get("/policy", operation_id="get_policy", response_model=PolicyShape)
-async def get_policy(held: Held, _caller: AnyCaller, now: Now, as_of: Instant | None = None) -> Response:
+async def get_policy(held: Held, caller: AnyCaller, now: Now, as_of: Instant | None = None) -> Response:
     """Read the policy in force now, or at another instant; `following` announces the next version."""
     terms = await held.book.in_force(as_of or now)
-    found = await _found(held.pool, terms.policy.number)
+    found = await _found(caller.pool, terms.policy.number)
     return answer(_shape(found, held.book), headers={"Cache-Control": "private, max-age=60"})
 
 
 @router.get("/policy-versions", operation_id="list_policy_versions", response_model=Page[PolicyShape])
-async def list_policy_versions(held: Held, _caller: AnyCaller, pages: Pages) -> Response:
+async def list_policy_versions(held: Held, caller: AnyCaller, pages: Pages) -> Response:
     """List all versions, the first to take effect first; scheduled ones and those taken back are among them."""
     after = (datetime.fromisoformat(pages.place[0]), pages.place[1]) if pages.place else None
-    known = [(version.effective_from, version.number, version) for version in await policies.versions(held.pool)]
+    known = [(version.effective_from, version.number, version) for version in await policies.versions(caller.pool)]
     later = [version for at, number, version in known if after is None or (at, number) > after]
     page = pages.turn(later, lambda version: (version.effective_from.isoformat(), version.number))
     items = [_shape(version, held.book) for version in page.rows]
@@ -130,9 +130,9 @@ async def list_policy_versions(held: Held, _caller: AnyCaller, pages: Pages) -> 
 
 
 @router.get("/policy-versions/{number}", operation_id="get_policy_version", response_model=PolicyShape)
-async def get_policy_version(request: Request, number: VersionNumber, held: Held, _caller: AnyCaller) -> Response:
+async def get_policy_version(request: Request, number: VersionNumber, held: Held, caller: AnyCaller) -> Response:
     """Read one version; what it says never changes once it is published."""
-    shape = _shape(await _found(held.pool, number), held.book)
+    shape = _shape(await _found(caller.pool, number), held.book)
     headers = {"ETag": _etag(shape), "Cache-Control": "private, max-age=60"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(None, 304, headers)
@@ -272,15 +272,15 @@ async def acknowledge_policy(
     shape = _acknowledged(entry)
     kept = once.answer(201, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: policies.acknowledge(held.pool, entry, kept))
+        await once.write(lambda: policies.acknowledge(caller.pool, entry, kept))
     except ConstraintError as error:
-        first = await policies.acknowledgement(held.pool, client_id, version.number)
+        first = await policies.acknowledgement(caller.pool, client_id, version.number)
         if error.name != "pk_policy_acknowledgements" or first is None:
             raise
         shape = _acknowledged(first)
         again = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
         if again:
-            await once.write(lambda: idempotency.keep(held.pool, again))
+            await once.write(lambda: idempotency.keep(caller.pool, again))
         return answer(shape)
     return answer(shape, status=201)
 
@@ -291,7 +291,6 @@ async def acknowledge_policy(
     response_model=Page[AcknowledgementShape],
 )
 async def list_policy_acknowledgements(
-    held: Held,
     caller: AnyCaller,
     pages: Pages,
     client_id: UUID | None = None,
@@ -301,7 +300,7 @@ async def list_policy_acknowledgements(
     whose = registers.owner(caller, client_id)
     at = pages.place
     after = AfterReview(datetime.fromisoformat(at[0]), UUID(at[1]), at[2]) if at else None
-    found = await policies.acknowledgements(held.pool, whose, policy_version, after, pages.most)
+    found = await policies.acknowledgements(caller.pool, whose, policy_version, after, pages.most)
     page = pages.turn(found, lambda entry: (entry.acknowledged_at.isoformat(), entry.client_id, entry.policy_version))
     items = [_acknowledged(entry) for entry in page.rows]
     return answer(Page[AcknowledgementShape](items=items, next_cursor=page.next_cursor), headers=page.headers)

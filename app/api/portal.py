@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.api import errors
 from app.api.acting import AsOf
-from app.api.deps import AnyCaller, Held, Needs, Now, Runtime
+from app.api.deps import AnyCaller, Caller, Held, Needs, Now, Runtime
 from app.api.eligibility import FindingShape, clause_shape, finding_shape
 from app.api.front_door import Route
 from app.api.shapes import ClauseShape, Instant, Told, answer
@@ -141,14 +141,14 @@ async def get_me(held: Held, caller: AnyCaller, now: Now) -> Response:
         client_id=actor.client_id,
         contact_id=actor.id if client else None,
         scopes=None if caller.permissions is None else sorted(caller.permissions),
-        policy_review=await _review(held, actor.client_id, now) if actor.client_id else None,
+        policy_review=await _review(held, caller, actor.client_id, now) if actor.client_id else None,
     )
     return answer(shape)
 
 
-async def _review(held: Runtime, client_id: UUID, now: datetime) -> PolicyReviewShape:
+async def _review(held: Runtime, caller: Caller, client_id: UUID, now: datetime) -> PolicyReviewShape:
     version = (await held.book.in_force(now)).policy
-    found = await policies.acknowledgement(held.pool, client_id, version.number)
+    found = await policies.acknowledgement(caller.pool, client_id, version.number)
     return PolicyReviewShape(
         due=found is None,
         policy_version=version.number,
@@ -177,7 +177,7 @@ async def get_availability(
     channels: list[tuple[Channel, tuple[eligibility.Finding, ...]]] = []
     whose = caller.scope.client_id or client_id
     if whose:
-        coverage = await clients.coverage(held.pool, whose, None)
+        coverage = await clients.coverage(caller.pool, whose, None)
         if coverage is None:
             raise errors.invalid([FieldError("/query/client_id", "unknown_client", "name a client that is known here")])
         channels = eligibility.channels(coverage.agreements, terms, at)

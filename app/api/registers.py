@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Caller, Runtime
+from app.api.deps import Caller
 from app.api.errors import Problem
 from app.api.paging import Page, Paging
 from app.api.shapes import ExternalId, Given, Instant, Line, Told, answer, etag, matches
@@ -108,29 +108,24 @@ def one(row: Any, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of th
     return answer(shape_of(row, shape), headers={"ETag": etag(row.version)})
 
 
-async def named(
-    held: Runtime, register: Register[Any], caller: Caller, name: str, owner: str, shape: type[Told]
-) -> Response:
+async def named(register: Register[Any], caller: Caller, name: str, shape: type[Told]) -> Response:
     """Answer with the row of an external id, as far as the caller may know of its owner."""
-    found = await register.by_name(held.pool, name)
-    if found is not None and caller.scope.client_id not in {None, getattr(found, owner)}:
-        found = None
-    return one(found, shape)
+    return one(await register.by_name(caller.pool, name, caller.scope.client_id), shape)
 
 
 async def page(
-    held: Runtime, register: Register[Any], owner: UUID | None, pages: Paging, shape: type[Told]
+    register: Register[Any], caller: Caller, owner: UUID | None, pages: Paging, shape: type[Told]
 ) -> Response:
     """Answer with a page of rows, the newest first."""
-    found = pages.turn(await register.page(held.pool, owner, pages.after, pages.most))
+    found = pages.turn(await register.page(caller.pool, owner, pages.after, pages.most))
     items = [shape_of(row, shape) for row in found.rows]
     page: Page[Any] = Page[shape](items=items, next_cursor=found.next_cursor)  # type: ignore[valid-type]  # known when it runs
     return answer(page, headers=found.headers)
 
 
 async def put(
-    held: Runtime,
     register: Register[Row],
+    caller: Caller,
     external_id: str,
     entry: Callable[[Row | None], Row],
     shape: type[Told],
@@ -139,14 +134,14 @@ async def put(
 ) -> Response:
     """Create or replace by external id; where somebody else was faster, look again once."""
     for _ in range(2):
-        found = await register.by_name(held.pool, external_id)
+        found = await register.by_name(caller.pool, external_id, None)
         if if_match is not None:
             require_match(if_match, found.version if found else 0)
         if if_none_match is not None and found is not None:
             raise Problem("precondition_failed", "It is there already; send If-Match to change it.")
         row = entry(found)
         try:
-            written = await (register.save(held.pool, row) if found else register.add(held.pool, row, None))
+            written = await (register.save(caller.pool, row) if found else register.add(caller.pool, row, None))
         except ConstraintError as error:
             if not found and error.name.endswith("_external_id"):
                 continue
@@ -157,14 +152,14 @@ async def put(
     raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
 
 
-async def save(held: Runtime, register: Register[Any], row: Any, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory
+async def save(register: Register[Any], caller: Caller, row: Any, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory
     """Store the next version of a row, and answer with it.
 
     Raises:
         Problem: 409 where somebody else has just changed it, or it breaks a rule of the schema.
     """
     try:
-        written = await register.save(held.pool, row)
+        written = await register.save(caller.pool, row)
     except ConstraintError as error:
         raise refused(error) from None
     if not written:

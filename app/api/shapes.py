@@ -185,7 +185,7 @@ def matches(if_match: str | None, version: int) -> bool:
     tags = [tag.strip() for tag in if_match.split(",")]
     if not all(ETAG.fullmatch(tag) for tag in tags):
         message = 'give the ETag as it came, such as "3" with its quotes, or several with commas, or *'
-        raise errors.invalid([FieldError("/header/If-Match", "wrong_etag", message)])
+        raise errors.invalid([FieldError("/header/if-match", "wrong_etag", message)])
     return "*" in tags or etag(version) in tags
 
 

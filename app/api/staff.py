@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Caller, Held, House, Manager, Needs, Now
+from app.api.deps import Caller, House, Manager, Needs, Now
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
@@ -85,7 +85,7 @@ class AgentShape(Told):
 
 
 @router.post("", operation_id="create_agent", status_code=201, response_model=AgentShape)
-async def create_agent(body: AgentRequest, held: Held, caller: Manager, now: Now, once: OnceOnly) -> Response:
+async def create_agent(body: AgentRequest, caller: Manager, now: Now, once: OnceOnly) -> Response:
     """Add a person of staff; an admin is needed for leads and admins, and to say whose tokens speak for them."""
     agent = Agent(id=ids.new_id(), **body.model_dump(), created_at=now, updated_at=now, version=1)
     _require_admin(caller, None, agent)
@@ -93,39 +93,39 @@ async def create_agent(body: AgentRequest, held: Held, caller: Manager, now: Now
     headers = {"Location": f"/v1/agents/{agent.id}", "ETag": etag(1)}
     kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: staff.register.add(held.pool, agent, kept))
+        await once.write(lambda: staff.register.add(caller.pool, agent, kept))
     except ConstraintError as error:
         raise registers.refused(error) from None
     return answer(shape, status=201, headers=headers)
 
 
 @router.get("", operation_id="list_agents", response_model=Page[AgentShape])
-async def list_agents(held: Held, _caller: House, pages: Pages) -> Response:
+async def list_agents(caller: House, pages: Pages) -> Response:
     """List the people of staff, the newest first."""
-    return await registers.page(held, staff.register, None, pages, AgentShape)
+    return await registers.page(staff.register, caller, None, pages, AgentShape)
 
 
 @router.get("/{agent_id}", operation_id="get_agent", response_model=AgentShape)
-async def get_agent(agent_id: UUID, held: Held, _caller: House) -> Response:
+async def get_agent(agent_id: UUID, caller: House) -> Response:
     """Read a person of staff."""
-    return registers.one(await staff.register.get(held.pool, agent_id, None), AgentShape)
+    return registers.one(await staff.register.get(caller.pool, agent_id, None), AgentShape)
 
 
 @router.patch("/{agent_id}", operation_id="change_agent", response_model=AgentShape)
 async def change_agent(
-    agent_id: UUID, body: AgentChange, held: Held, caller: Manager, now: Now, if_match: IfMatch = None
+    agent_id: UUID, body: AgentChange, caller: Manager, now: Now, if_match: IfMatch = None
 ) -> Response:
     """Change a person of staff: their level, whether they are on call, or, as an admin, their role and identity.
 
     `If-Match` is required. Tickets assigned to them stay with them.
     """
-    found = await staff.register.get(held.pool, agent_id, None)
+    found = await staff.register.get(caller.pool, agent_id, None)
     if found is None:
         raise errors.not_found()
     registers.require_match(if_match, found.version)
     changed = replace(found, **registers.changes(body, IDENTITY), updated_at=now, version=found.version + 1)
     _require_admin(caller, found, changed)
-    return await registers.save(held, staff.register, changed, AgentShape)
+    return await registers.save(staff.register, caller, changed, AgentShape)
 
 
 def _require_admin(caller: Caller, before: Agent | None, after: Agent) -> None:

@@ -159,7 +159,7 @@ async def judge_reopening(acting: Acting, case: Case) -> Decision:
     """Judge plan and coverage anew, by the policy in force now."""
     found = case.ticket
     terms = await acting.held.book.in_force(case.at)
-    coverage = await clients.coverage(acting.held.pool, found.client_id, found.contact_id)
+    coverage = await clients.coverage(acting.caller.pool, found.client_id, found.contact_id)
     request = Request(found.channel, found.category, found.priority, found.asset_id, found.service)
     facts = Facts(request, coverage.agreements, coverage.contact) if coverage else Facts(request)
     return check_reopening(facts, terms, case.at)
@@ -168,6 +168,7 @@ async def judge_reopening(acting: Acting, case: Case) -> Decision:
 async def _refuse(acting: Acting, case: Case, decision: Decision, reason: str) -> Response:
     """Keep a refused reopening with what was written, and answer with the decision."""
     found = case.ticket
-    written = {"reopen": str(found.id), "ref": found.ref, "reason": reason}
+    request = {"category": found.category, "channel": found.channel}
+    written = request | {"reopen": str(found.id), "ref": found.ref, "reason": reason}
     whose = (found.client_id, found.contact_id)
-    return await eligibility.refuse(acting.held, acting.caller, acting.now, acting.once, decision, whose, written)
+    return await eligibility.refuse(acting.caller, acting.now, acting.once, decision, whose, written)

@@ -11,7 +11,7 @@ from pydantic import Field
 from app.api.eligibility import DetailsShape, FindingShape
 from app.api.shapes import ActorShape, Instant, JsonObject, SegmentShape, Told
 from app.db.tickets import Item
-from app.domain import eligibility, visibility
+from app.domain import eligibility, passing, visibility
 from app.domain import ticket as tickets
 from app.domain.calendar import NO_TIME, Base, Segment
 from app.domain.clocks import SECOND, ClockState, Cycle, EndReason
@@ -29,7 +29,7 @@ class ClockShape(Told):
     kind: Kind
     clause: str
     state: ClockState
-    target_seconds: int
+    target_seconds: Annotated[int, Field(description="That of a date that staff gave is rounded up.")]
     base: Base
     started_at: Instant
     due_at: Instant | None
@@ -200,6 +200,7 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
     expected = found.running(Clock.EXPECTED_RESOLUTION)
     changes = [clock.next_change_at for clock in clock_shapes if clock.next_change_at]
     changes += _desk_turns(found, terms, as_of)
+    changes += [instant for instant in passing.service_at(found, terms) if instant > as_of]
     return TicketShape(
         id=found.id,
         ref=found.ref,
@@ -268,7 +269,7 @@ _WHEN: Final = {
 def _handling(found: Ticket, terms: Terms, as_of: datetime) -> TicketHandlingShape | None:
     if not found.running(Clock.ACKNOWLEDGEMENT):
         return None
-    when = eligibility.handling(found.priority, terms, as_of)
+    when = eligibility.handling(terms, as_of, emergency=found.emergency)
     return TicketHandlingShape(mode=when.mode, starts_at=when.starts_at, message=_WHEN[when.mode])
 
 

@@ -141,6 +141,6 @@ def _message(message_id: UUID) -> Show:
 async def list_messages(ticket_id: str, held: Held, caller: AnyCaller, pages: Pages) -> Response:
     """List what was said, the oldest first; a contact sees what is public."""
     found, _ = await acts.seen(held, caller, ticket_id)
-    page = await tickets.events_page(held, caller, found, pages, Selection(MESSAGES))
+    page = await tickets.events_page(caller, found, pages, Selection(MESSAGES))
     items = [message_shape(event) for event in page.rows]
     return answer(Page[MessageShape](items=items, next_cursor=page.next_cursor), headers=page.headers)

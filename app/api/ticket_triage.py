@@ -18,6 +18,7 @@ from app.api.ticket_shapes import TicketShape
 from app.db import staff
 from app.domain.acts import triage
 from app.domain.errors import FieldError
+from app.domain.events import STAFF
 from app.domain.policy import Priority
 from app.domain.ticket import Complexity, Details
 
@@ -78,8 +79,9 @@ async def classify(body: Classification, acting: ActingOn) -> Response:
 async def assign(body: Assignment, acting: ActingOn) -> Response:
     """Give the ticket to a person of staff of at least its level, or take it off."""
     level = None
-    if body.assignee_id:
-        agent = await staff.register.get(acting.held.pool, body.assignee_id, None)
+    # Whoever isn't of staff learns of nobody here: the act itself refuses them.
+    if body.assignee_id and acting.caller.role in STAFF:
+        agent = await staff.register.get(acting.caller.pool, body.assignee_id, None)
         if agent is None:
             raise errors.invalid([FieldError("/assignee_id", "unknown_agent", "name a person of staff")])
         level = agent.level
@@ -88,7 +90,10 @@ async def assign(body: Assignment, acting: ActingOn) -> Response:
 
 @router.patch("/{ticket_id}", operation_id="amend_ticket", response_model=TicketShape)
 async def amend_ticket(body: Amendment, acting: ActingOn) -> Response:
-    """Complete what is known of a ticket; `If-Match` is required, so that nobody's words are overwritten."""
+    """Complete what is known of a ticket; `If-Match` is required, so that nobody's words are overwritten.
+
+    A contact may complete `details` and `outage_statement`, staff the rest as well.
+    """
     if acting.if_match is None:
         raise Problem("precondition_required", "Send the ticket's ETag as If-Match, so that no change is lost.")
     details = Details(**body.details.model_dump()) if body.details else None

@@ -108,12 +108,12 @@ async def _open(
     """Fetch, decide, store; None where the calendar has changed in between."""
     client_id, contact_id = whose
     terms, received_at = await _terms(held, body, caller, now)
-    earlier, check = await _linked(held, body, Scope(client_id, caller.scope.contact_id))
-    decision = await eligibility.judge(held, body, body.description, client_id, contact_id, received_at)
+    earlier, check = await _linked(caller, body, Scope(client_id, caller.scope.contact_id))
+    decision = await eligibility.judge(held, caller, body, body.description, client_id, contact_id, received_at)
     if decision.outcome is Outcome.DENIED and not (check and check.overridden_at):
         written = body.model_dump(mode="json")
-        return await eligibility.refuse(held, caller, now, once, decision, whose, written)
-    number = await tickets.next_ref(held.pool)
+        return await eligibility.refuse(caller, now, once, decision, whose, written)
+    number = await tickets.next_ref(caller.pool)
     opening = Opening(
         id=ids.new_id(),
         client_id=client_id,
@@ -133,7 +133,7 @@ async def _open(
     kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     story = tickets.story(opened, happened, passing.next_at(opened, terms), terms.revision)
     try:
-        stored = await once.write(lambda: tickets.add(held.pool, opened, story, kept))
+        stored = await once.write(lambda: tickets.add(caller.pool, opened, story, kept))
     except ConstraintError as error:
         if error.name == USED_CHECK:
             raise Problem(
@@ -156,15 +156,15 @@ async def _terms(held: Runtime, body: TicketRequest, caller: Caller, now: dateti
     return await held.book.in_force(received_at), received_at
 
 
-async def _linked(held: Runtime, body: TicketRequest, scope: Scope) -> tuple[UUID | None, Found | None]:
+async def _linked(caller: Caller, body: TicketRequest, scope: Scope) -> tuple[UUID | None, Found | None]:
     """Return the ticket followed up on and the check used; both have to be in scope, and the check to fit."""
     found, check = list[FieldError](), None
-    earlier = await acting.find(held, body.follow_up_of, scope) if body.follow_up_of else None
+    earlier = await acting.find(caller, body.follow_up_of, scope) if body.follow_up_of else None
     if body.follow_up_of and earlier is None:
         found.append(FieldError("/follow_up_of", "unknown_ticket", "name a ticket of the same client"))
     if body.eligibility_check_id:
         own = checks.Scope(scope.client_id, scope.contact_id)
-        check = await checks.get(held.pool, body.eligibility_check_id, own)
+        check = await checks.get(caller.pool, body.eligibility_check_id, own)
         same = check and (check.request["category"], check.request["channel"]) == (body.category, body.channel)
         if not same:
             message = "name a stored check of the same client, category and channel"
@@ -180,7 +180,6 @@ def _one_or_more(choices: type[StrEnum]) -> Any:  # noqa: ANN401  # what the fra
 
 @router.get("", operation_id="list_tickets", response_model=TicketPage)
 async def list_tickets(
-    held: Held,
     caller: AnyCaller,
     now: Now,
     pages: Pages,
@@ -212,7 +211,7 @@ async def list_tickets(
         due_before=due_before,
         updated_since=updated_since,
     )
-    page = pages.turn(await tickets.page(held.pool, filters, caller.scope, pages.after, pages.most, now))
+    page = pages.turn(await tickets.page(caller.pool, filters, caller.scope, pages.after, pages.most, now))
     items = [item_shape(item, caller.actor) for item in page.rows]
     return answer(TicketPage(as_of=now, items=items, next_cursor=page.next_cursor), headers=page.headers)
 
@@ -259,17 +258,14 @@ async def list_ticket_events(
     `as_of` in the future lists what has happened by now: what time will bring is in the ticket and its clocks.
     """
     found, _ = await acting.seen_at(held, caller, ticket_id, as_of, now)
-    page = await events_page(held, caller, found, pages, Selection(until=as_of))
+    page = await events_page(caller, found, pages, Selection(until=as_of))
     items = [event_shape(event, caller.actor) for event in page.rows]
     return answer(Page[EventShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
-async def events_page(
-    held: Runtime, caller: Caller, found: Ticket, pages: Paging, selection: Selection
-) -> Turned[Event]:
+async def events_page(caller: Caller, found: Ticket, pages: Paging, selection: Selection) -> Turned[Event]:
     """Read one page of a ticket's events, as far as the caller may see them."""
     after = pages.place[0] if pages.place else 0
     seen = replace(selection, internal=visibility.internal_filter(caller.actor))
-    return pages.turn(
-        await events.of_ticket(held.pool, found.id, after, seen, pages.most), lambda event: (event.number,)
-    )
+    rows = await events.of_ticket(caller.pool, found.client_id, found.id, after, seen, pages.most)
+    return pages.turn(rows, lambda event: (event.number,))

@@ -20,7 +20,7 @@ from app.cli import demo as demo_data
 from app.cli import dev as development
 from app.cli import setup
 from app.cli.problems import StartError
-from app.db import migrations
+from app.db import migrations, upkeep
 from app.db import pool as pools
 from app.db.migrations import MigrationError
 from app.db.policies import Version
@@ -56,25 +56,32 @@ def _give_up(sentence: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where it is for the application and for migrations, and the server behind it where that is ours."""
+    """Where it is for the house, for contacts' requests and for migrations, with the server behind it if it is ours."""
 
     url: str
+    contact_url: str
     owner_url: str
     server: EmbeddedPostgres | None = None
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Return what tells another process of ours where it is."""
+        return {"DATABASE_URL": self.url, "CONTACT_DATABASE_URL": self.contact_url}
 
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Database]:
     """Give the database to work on: the embedded one where none is set."""
     if settings.database_url:
-        yield Database(settings.database_url, settings.migration_database_url or settings.database_url)
+        owner_url = settings.migration_database_url or settings.database_url
+        yield Database(settings.database_url, settings.contacts_url, owner_url)
         return
     with EmbeddedPostgres(settings.state_dir) as server:
-        yield Database(server.app_url, server.owner_url, server)
+        yield Database(server.app_url, server.contact_url, server.owner_url, server)
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Pool]:
+async def connected(url: str, *, role: str = pools.HOUSE) -> AsyncIterator[Pool]:
     """Give a connection with the rights of the running application.
 
     Raises:
@@ -82,7 +89,7 @@ async def connected(url: str) -> AsyncIterator[Pool]:
         DatabaseUnavailableError: it can't be reached.
     """
     try:
-        pool = await pools.connect(url, size=1)
+        pool = await pools.connect(url, size=1, role=role)
     except Exception as error:
         # The driver's own errors all have one; its name is for app.db alone.
         if not hasattr(error, "sqlstate"):
@@ -94,6 +101,22 @@ async def connected(url: str) -> AsyncIterator[Pool]:
         yield pool
     finally:
         await pool.close()
+
+
+async def _require_walls(found: Database, *, exposed: bool) -> None:
+    """See that the database can be reached by both logins, and that neither may do more than it is for.
+
+    Raises:
+        StartError: one of them may, where others than the developer may call.
+    """
+    for name, role in (("DATABASE_URL", pools.HOUSE), ("CONTACT_DATABASE_URL", pools.CONTACT)):
+        async with connected(found.addresses[name], role=role) as pool:
+            login = await upkeep.login(pool)
+        if exposed and login and (login.unbounded or (role == pools.CONTACT and login.house)):
+            raise StartError(
+                f"The login of {name} may do more than {role}: give it one that is a member of {role} and of"
+                " nothing else, owns nothing and is no superuser."
+            )
 
 
 async def _require_connection(url: str) -> None:
@@ -111,7 +134,7 @@ def dev() -> None:
         with database(settings) as found:
             migrations.upgrade(found.owner_url)
             credentials = asyncio.run(_fill(settings, found.url))
-            development.run(settings, found.url, credentials, found.server)
+            development.run(settings, found.addresses, credentials, found.server)
 
 
 @app.command()
@@ -142,10 +165,10 @@ def serve(*, until_eof: FOLLOWING = False) -> None:
         log_at(settings.log_level)
         development.require_free(settings.host, settings.port)
         with database(settings) as found:
-            asyncio.run(_require_connection(found.url))
+            asyncio.run(_require_walls(found, exposed=settings.exposed))
             if until_eof:
                 development.stop_at_eof()
-            os.environ["DATABASE_URL"] = found.url
+            os.environ |= found.addresses
             uvicorn.run(
                 "app.main:create_app",
                 factory=True,

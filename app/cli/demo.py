@@ -91,7 +91,7 @@ async def load(pool: Pool, state_dir: Path, base_url: str, now: datetime) -> Pat
 async def _agent(pool: Pool, name: str, now: datetime) -> UUID:
     full, role, level = PEOPLE[name]
     email = f"{name}@kawan.example"
-    found = await staff.register.by_name(pool, email)
+    found = await staff.register.by_name(pool, email, None)
     if found:
         return found.id
     agent = Agent(ids.new_id(), full, email, role, level, level == 3, now, now, 1)  # noqa: PLR2004  # the top level
@@ -100,7 +100,7 @@ async def _agent(pool: Pool, name: str, now: datetime) -> UUID:
 
 
 async def _client(pool: Pool, name: str, now: datetime) -> UUID:
-    found = await clients.organisations.by_name(pool, f"demo-{name}")
+    found = await clients.organisations.by_name(pool, f"demo-{name}", None)
     if found:
         return found.id
     client = Client(ids.new_id(), f"demo-{name}", CLIENTS[name][0], now, now, 1)
@@ -109,7 +109,7 @@ async def _client(pool: Pool, name: str, now: datetime) -> UUID:
 
 
 async def _contact(pool: Pool, name: str, client_id: UUID, now: datetime) -> Contact:
-    found = await clients.people.by_name(pool, f"demo-{name}-contact")
+    found = await clients.people.by_name(pool, f"demo-{name}-contact", None)
     if found:
         return found
     contact = Contact(
@@ -132,7 +132,7 @@ async def _contact(pool: Pool, name: str, client_id: UUID, now: datetime) -> Con
 
 async def _plan(pool: Pool, name: str, client_id: UUID, now: datetime) -> None:
     _, tier, line = CLIENTS[name]
-    if await clients.contracts.by_name(pool, f"demo-{name}-agreement"):
+    if await clients.contracts.by_name(pool, f"demo-{name}-agreement", None):
         return
     agreement = SignedAgreement(
         client_id=client_id,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from threading import Thread
@@ -74,7 +75,7 @@ def _await_eof() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run(settings: Settings, url: str, credentials: Path, server: EmbeddedPostgres | None) -> None:
+def run(settings: Settings, addresses: Mapping[str, str], credentials: Path, server: EmbeddedPostgres | None) -> None:
     """Run API and worker until told to stop; a database of ours that was killed is started again.
 
     Raises:
@@ -82,7 +83,7 @@ def run(settings: Settings, url: str, credentials: Path, server: EmbeddedPostgre
         EmbeddedError: the database can't be started again.
     """
     stopping = _Stopping()
-    environment = {**os.environ, "DATABASE_URL": url, "STATE_DIR": str(settings.state_dir)}
+    environment = {**os.environ, **addresses, "STATE_DIR": str(settings.state_dir)}
     children = {name: _child(name, environment) for name in ("serve", "worker")}
     try:
         _await_ready(settings, children, stopping)

@@ -90,7 +90,7 @@ async def create_admin(pool: Pool, name: str, email: str, now: datetime) -> str:
     """
     if not name.strip() or not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
         raise StartError('Give a name and an address: create-admin "Aminah Admin" aminah@kawan.example.')
-    found = await staff.register.by_name(pool, email)
+    found = await staff.register.by_name(pool, email, None)
     if found is None:
         found = Agent(
             id=ids.new_id(), name=name, email=email, role=Role.ADMIN, level=TOP_LEVEL, on_call=False,

@@ -12,6 +12,7 @@ from app.db.idempotency import Answer, together
 from app.db.register import After
 from app.db.statements import Narrowing, effect, many, one
 from app.db.tables import eligibility_checks, eligibility_overrides
+from app.db.wall import narrowed, opened
 from app.domain.eligibility import Outcome
 from app.domain.events import Role
 
@@ -65,8 +66,7 @@ class Scope(Narrowing):
 
 def _scoped(query: Select[Any], scope: Scope) -> Select[Any]:
     table = eligibility_checks.c
-    if scope.client_id is not None:
-        query = query.where(table.client_id == scope.client_id)
+    query = narrowed(query, scope.client_id, table.client_id)
     if scope.contact_id is not None:
         query = query.where(table.contact_id == scope.contact_id)
     if scope.asked_by is not None:
@@ -78,7 +78,9 @@ def _scoped(query: Select[Any], scope: Scope) -> Select[Any]:
 def add(check: Check, answer: Answer | None) -> ClauseElement:
     """Store a decision, and the answer with it."""
     values = {column.name: getattr(check, column.name) for column in eligibility_checks.c}
-    return together(insert(eligibility_checks).values(**values).returning(eligibility_checks.c.id).cte("added"), answer)
+    source = select(*values.values()).where(opened(check.client_id))
+    added = insert(eligibility_checks).from_select(list(values), source).returning(eligibility_checks.c.id)
+    return together(added.cte("added"), answer)
 
 
 @effect

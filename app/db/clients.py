@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.db.register import Register
 from app.db.statements import one
 from app.db.tables import Shaped, agreements, clients, contacts, subscriptions
+from app.db.wall import within
 from app.domain.eligibility import Agreement, ContactDetails, Subscription, Suspension
 from app.domain.events import Role, read_instant
 from app.domain.policy import Tier
@@ -148,22 +149,22 @@ def coverage(client_id: UUID, contact_id: UUID | None) -> ClauseElement:
     facts = {name: plan[name] for name in ("tier", "starts_on", "ends_on", "suspensions", "cancelled_at")}
     its_plans = (
         select(_list(_object(**facts), plan.starts_on, plan.id))
-        .where(and_(plan.client_id == agreement.client_id, plan.agreement_id == agreement.id))
+        .where(within(client_id, plan.client_id), plan.agreement_id == agreement.id)
         .correlate(agreements)
         .scalar_subquery()
     )
     terms = {name: agreement[name] for name in ("assets", "services", "support_line")}
     signed = (
         select(_list(_object(**terms, plans=its_plans), agreement.created_at, agreement.id))
-        .where(agreement.client_id == clients.c.id)
-        .correlate(clients)
+        .where(within(client_id, agreement.client_id))
         .scalar_subquery()
     )
     signed_column = type_coerce(signed, Shaped(_read_agreements)).label("agreements")
     if contact_id is None:
         nobody: Any = literal_column("NULL").label("contact")
-        return select(signed_column, nobody).where(clients.c.id == client_id)
+        return select(signed_column, nobody).where(within(client_id, clients.c.id))
     person = _object(confirmed_at=contact.confirmed_at, bounced_at=contact.bounced_at)
     joined = and_(contact.client_id == clients.c.id, contact.id == contact_id)
     person_column = type_coerce(person, Shaped(_read_contact)).label("contact")
-    return select(signed_column, person_column).join_from(clients, contacts, joined).where(clients.c.id == client_id)
+    query = select(signed_column, person_column).join_from(clients, contacts, joined)
+    return query.where(within(client_id, clients.c.id))

@@ -10,6 +10,7 @@ from sqlalchemy import ClauseElement, and_, func, literal_column, select, type_c
 
 from app.db.statements import Narrowing, many
 from app.db.tables import Shaped, events
+from app.db.wall import within
 from app.domain.events import Actor, Event, Role
 
 
@@ -28,7 +29,7 @@ class Selection(Narrowing):
 
 
 @many(Event)
-def of_ticket(ticket_id: UUID, after: int, only: Selection, most: int) -> ClauseElement:
+def of_ticket(client_id: UUID, ticket_id: UUID, after: int, only: Selection, most: int) -> ClauseElement:
     """List a ticket's events after a number, in their order."""
     table = events.c
     actor = func.jsonb_build_object(
@@ -50,7 +51,7 @@ def of_ticket(ticket_id: UUID, after: int, only: Selection, most: int) -> Clause
             table.number,
             table.version,
         )
-        .where(and_(table.ticket_id == ticket_id, table.number > after))
+        .where(within(client_id, table.client_id), and_(table.ticket_id == ticket_id, table.number > after))
         .order_by(table.number)
         .limit(most)
     )

@@ -1,20 +1,23 @@
 """Answers kept under the caller's key, written together with what the answer tells of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import CTE, ClauseElement, Select, and_, delete, insert, literal_column, select
 
 from app.db.statements import effect, one
 from app.db.tables import idempotency_keys
+from app.db.wall import narrowed, opened
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer under its key; `digest` is that of the request's body."""
+    """An answer under its key; `digest` is that of the request's body, `client_id` whose person was answered."""
 
+    client_id: UUID | None
     principal: str
     operation: str
     key: str
@@ -27,6 +30,7 @@ class Answer:
 
 def _columns(answer: Answer) -> dict[str, Any]:
     return {
+        "client_id": answer.client_id,
         "principal": answer.principal,
         "operation": answer.operation,
         "key": answer.key,
@@ -39,16 +43,20 @@ def _columns(answer: Answer) -> dict[str, Any]:
 
 
 @one(Answer)
-def get(principal: str, operation: str, key: str) -> ClauseElement:
+def get(client_id: UUID | None, principal: str, operation: str, key: str) -> ClauseElement:
     """Find the answer that was given under a key."""
     table = idempotency_keys.c
-    return select(*table).where(and_(table.principal == principal, table.operation == operation, table.key == key))
+    query = select(*(table[field.name] for field in fields(Answer)))
+    same = and_(table.principal == principal, table.operation == operation, table.key == key)
+    return narrowed(query.where(same), client_id, table.client_id)
 
 
 @effect
 def keep(answer: Answer) -> ClauseElement:
     """Keep an answer that nothing else is written with."""
-    return insert(idempotency_keys).values(_columns(answer)).returning(literal_column("1"))
+    columns = _columns(answer)
+    source = select(*columns.values()).where(opened(answer.client_id))
+    return insert(idempotency_keys).from_select(list(columns), source).returning(literal_column("1"))
 
 
 @effect

@@ -13,6 +13,7 @@ from app.db.idempotency import Answer, together
 from app.db.register import After
 from app.db.statements import Connection, effect, many, one, scalar
 from app.db.tables import calendar_revisions, calendars, policy_acknowledgements, policy_versions, terms_changes
+from app.db.wall import narrowed, opened, within
 from app.domain import policy, publishing
 from app.domain.calendar import BusinessCalendar
 from app.domain.errors import NoPolicyInForceError
@@ -110,15 +111,16 @@ def acknowledge(entry: Acknowledgement, answer: Answer | None) -> ClauseElement:
         ConstraintError: they had already.
     """
     values = {column.name: getattr(entry, column.name) for column in policy_acknowledgements.c}
-    added = insert(policy_acknowledgements).values(**values).returning(policy_acknowledgements.c.client_id)
-    return together(added.cte("added"), answer)
+    source = select(*values.values()).where(opened(entry.client_id))
+    added = insert(policy_acknowledgements).from_select(list(values), source)
+    return together(added.returning(policy_acknowledgements.c.client_id).cte("added"), answer)
 
 
 @one(Acknowledgement)
 def acknowledgement(client_id: UUID, number: int) -> ClauseElement:
     """Find out whether a client has reviewed a version."""
     table = policy_acknowledgements.c
-    return select(*table).where(and_(table.client_id == client_id, table.policy_version == number))
+    return select(*table).where(within(client_id, table.client_id), table.policy_version == number)
 
 
 @many(Acknowledgement)
@@ -127,8 +129,7 @@ def acknowledgements(client_id: UUID | None, number: int | None, after: AfterRev
     table = policy_acknowledgements.c
     place = (table.acknowledged_at, table.client_id, table.policy_version)
     query = select(*table).order_by(*(column.desc() for column in place)).limit(most)
-    if client_id is not None:
-        query = query.where(table.client_id == client_id)
+    query = narrowed(query, client_id, table.client_id)
     if number is not None:
         query = query.where(table.policy_version == number)
     if after is not None:
@@ -201,15 +202,12 @@ def add_calendar(calendar: Calendar, answer: Answer | None) -> ClauseElement:
 
 @effect
 def add_revision(revision: Revision) -> ClauseElement:
-    """Store the next revision of a calendar, not before the one before, whatever the machine's clock says.
+    """Store the next revision of a calendar.
 
     Raises:
         ConstraintError: somebody else has added one with its number.
     """
     values = {column.name: getattr(revision, column.name) for column in calendar_revisions.c}
-    table = calendar_revisions.c
-    before = select(func.max(table.changed_at)).where(table.calendar_id == revision.calendar_id).scalar_subquery()
-    values["changed_at"] = func.greatest(revision.changed_at, before)
     return insert(calendar_revisions).values(**values).returning(literal_column("1"))
 
 

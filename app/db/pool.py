@@ -1,4 +1,4 @@
-"""Connections: one small pool, whose every session has the runtime role and bounded waits."""
+"""Connections: two small pools, for the house and for contacts, whose every session has its role and bounded waits."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +12,13 @@ from app.db.statements import answered
 Pool: TypeAlias = asyncpg.Pool
 Transaction: TypeAlias = asyncpg.Connection
 
-RUNTIME_ROLE: Final = "kawan_runtime"
+HOUSE: Final = "kawan_runtime"
+"""The role that sees every client: staff's requests, the worker, and finding out who asks."""
+CONTACT: Final = "kawan_contact"
+"""The role of contacts' requests: it sees the rows of one client at a time, of the one a statement names."""
 CONNECT_SECONDS: Final = 2
 COMMAND_SECONDS: Final = 3
 SESSION: Final = {
-    # Sent with the connection itself: whoever logs in works with the rights of this role, no more.
-    "role": RUNTIME_ROLE,
     "application_name": "kawan-support",
     "timezone": "UTC",
     "statement_timeout": "2500",
@@ -28,8 +29,10 @@ SESSION: Final = {
 }
 
 
-async def connect(url: str, *, size: int) -> Pool:
+async def connect(url: str, *, size: int, role: str = HOUSE) -> Pool:
     """Open a pool on a `postgresql+asyncpg://` address.
+
+    The role is sent with the connection itself: whoever logs in works with its rights, no more.
 
     Raises:
         DatabaseUnavailableError: the database can't be reached.
@@ -41,7 +44,7 @@ async def connect(url: str, *, size: int) -> Pool:
             max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
-            server_settings=SESSION,
+            server_settings={"role": role, **SESSION},
             init=_prepare,
             reset=_keep,
         )

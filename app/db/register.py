@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Column, Table, and_, insert, literal_column, select, tuple_, update
+from sqlalchemy import ClauseElement, Column, Select, Table, and_, insert, literal_column, select, tuple_, update
 
 from app.db.idempotency import Answer, together
 from app.db.statements import Statement, first
+from app.db.wall import narrowed, within
 
 Row = TypeVar("Row")
 
@@ -24,33 +25,31 @@ class After:
 class Register(Generic[Row]):
     """The statements of one table whose columns are the fields of a dataclass, in the same order.
 
-    `owner` is the column that says whose a row is, `named` the one that others know a row by.
+    `owner` is the column that says whose a row is, None where it is no client's; `named` the one that others
+    know a row by.
     """
 
-    def __init__(self, table: Table, row: type[Row], *, owner: Column[Any], named: Column[Any]) -> None:
+    def __init__(self, table: Table, row: type[Row], *, owner: Column[Any] | None, named: Column[Any]) -> None:
         self.table, self.owner, self.named = table, owner, named
         entry = {"entry": row}
         self.get: Statement[[UUID, UUID | None], Row | None] = Statement(self._get, first, row)
-        self.by_name: Statement[[str], Row | None] = Statement(self._by_name, first, row)
+        self.by_name: Statement[[str, UUID | None], Row | None] = Statement(self._by_name, first, row)
         self.page: Statement[[UUID | None, After | None, int], list[Row]] = Statement(self._page, list, row)
         self.add: Statement[[Row, Answer | None], bool] = Statement(self._add, bool, None, entry)
         self.save: Statement[[Row], bool] = Statement(self._save, bool, None, entry)
 
     def _get(self, id: UUID, owner: UUID | None) -> ClauseElement:  # noqa: A002  # the column's name
         """Find a row by its id, among those of one owner where one is given."""
-        query = select(*self.table.c).where(self.table.c.id == id)
-        return query if owner is None else query.where(self.owner == owner)
+        return self._of(owner, select(*self.table.c).where(self.table.c.id == id))
 
-    def _by_name(self, name: str) -> ClauseElement:
-        """Find a row by the name that others know it by."""
-        return select(*self.table.c).where(self.named == name)
+    def _by_name(self, name: str, owner: UUID | None) -> ClauseElement:
+        """Find a row by the name that others know it by, among those of one owner where one is given."""
+        return self._of(owner, select(*self.table.c).where(self.named == name))
 
     def _page(self, owner: UUID | None, after: After | None, most: int) -> ClauseElement:
         """List the newest first, after the row at which the page before ended."""
         key = (self.table.c.created_at, self.table.c.id)
-        query = select(*self.table.c).order_by(*(column.desc() for column in key)).limit(most)
-        if owner is not None:
-            query = query.where(self.owner == owner)
+        query = self._of(owner, select(*self.table.c).order_by(*(column.desc() for column in key)).limit(most))
         if after is not None:
             query = query.where(tuple_(*key) < tuple_(after.created_at, after.id))
         return query
@@ -68,7 +67,12 @@ class Register(Generic[Row]):
         values = self._values(entry)
         before = values["version"] - literal_column("1")
         same = and_(self.table.c.id == values["id"], self.table.c.version == before)
+        if self.owner is not None:
+            same = and_(within(values[self.owner.name], self.owner), same)
         return update(self.table).where(same).values(values).returning(self.table.c.id)
+
+    def _of(self, owner: UUID | None, query: Select[Any]) -> Select[Any]:
+        return query if self.owner is None else narrowed(query, owner, self.owner)
 
     def _values(self, entry: Row) -> dict[str, Any]:
         return {column.name: getattr(entry, column.name) for column in self.table.c}

@@ -26,4 +26,4 @@ class Agent:
     identity_subject: str | None = None
 
 
-register = Register(agents, Agent, owner=agents.c.id, named=agents.c.email)
+register = Register(agents, Agent, owner=None, named=agents.c.email)

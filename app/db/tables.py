@@ -518,6 +518,8 @@ idempotency_keys = Table(
     Column("headers", JSONB, nullable=False),
     Column("body", LargeBinary, nullable=False),
     _instant("created_at"),
+    # Whose person was answered; null for the house.
+    Column("client_id", Uuid, nullable=True),
     PrimaryKeyConstraint("principal", "operation", "key"),
     Index(None, "created_at"),
 )

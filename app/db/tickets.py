@@ -29,6 +29,7 @@ from app.db.idempotency import Answer, together
 from app.db.register import After
 from app.db.statements import Connection, Narrowing, answered, effect, many, one, scalar
 from app.db.tables import Shaped, calendar_revisions, clock_cycles, events, policy_versions, ticket_refs, tickets
+from app.db.wall import narrowed, opened, within
 from app.domain import clocks
 from app.domain.clocks import Cycle
 from app.domain.events import Event, Json, read_instant, rfc3339
@@ -187,7 +188,14 @@ def _of_cycle(columns: Any) -> list[Column[Any]]:  # noqa: ANN401  # a collectio
     return [column for column in columns if column.name not in {"client_id", "ticket_id"}]
 
 
-def _cycles() -> ClauseElement:
+def _own_cycles(query: Select[Any], client_id: UUID | None) -> Select[Any]:
+    """Keep a query to the cycles of the ticket around it."""
+    table = clock_cycles.c
+    own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
+    return narrowed(query.where(own), client_id, table.client_id)
+
+
+def _cycles(client_id: UUID | None) -> ClauseElement:
     """Return a ticket's cycles as one value, in the order in which they started."""
     table = clock_cycles.c
     parts: list[Any] = []
@@ -195,16 +203,11 @@ def _cycles() -> ClauseElement:
         parts += [literal_column(f"'{column.name}'"), column]
     document = func.jsonb_build_object(*parts)
     ordered = func.jsonb_agg(aggregate_order_by(document, table.started_at, table.clock, table.cycle))
-    found = (
-        select(func.coalesce(ordered, literal_column("'[]'::jsonb")))
-        .where(and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id))
-        .correlate(tickets)
-        .scalar_subquery()
-    )
-    return type_coerce(found, Shaped(_read_cycles))
+    found = _own_cycles(select(func.coalesce(ordered, literal_column("'[]'::jsonb"))), client_id)
+    return type_coerce(found.correlate(tickets).scalar_subquery(), Shaped(_read_cycles))
 
 
-def _columns() -> list[Any]:
+def _columns(client_id: UUID | None) -> list[Any]:
     """Return what a ticket is read from, in the order of its fields."""
     special: dict[str, Any] = {
         "details": type_coerce(tickets.c.details, Shaped(lambda found: Details(**found))).label("details"),
@@ -213,14 +216,13 @@ def _columns() -> list[Any]:
         "waits": type_coerce(tickets.c.waits, Shaped(clocks.pauses_from_json)).label("waits"),
         "feedback": type_coerce(tickets.c.feedback, Shaped(_read_feedback)).label("feedback"),
         "rules_applied": type_coerce(tickets.c.rules_applied, Shaped(tuple)).label("rules_applied"),
-        "cycles": _cycles().label("cycles"),  # type: ignore[attr-defined]  # a coerced subquery has a label
+        "cycles": _cycles(client_id).label("cycles"),  # type: ignore[attr-defined]  # a coerced subquery has a label
     }
     return [special.get(field.name, tickets.c.get(field.name)) for field in fields(Ticket)]
 
 
 def _scoped(query: Select[Any], scope: Scope) -> Select[Any]:
-    if scope.client_id is not None:
-        query = query.where(tickets.c.client_id == scope.client_id)
+    query = narrowed(query, scope.client_id, tickets.c.client_id)
     if scope.contact_id is not None:
         query = query.where(tickets.c.contact_id == scope.contact_id)
     return query
@@ -229,29 +231,29 @@ def _scoped(query: Select[Any], scope: Scope) -> Select[Any]:
 @one(Ticket)
 def get(id: UUID | None, ref: str | None, scope: Scope) -> ClauseElement:  # noqa: A002  # the column's name
     """Find a ticket by its id or its ref, among those in scope."""
-    query = _scoped(select(*_columns()), scope)
+    query = _scoped(select(*_columns(scope.client_id)), scope)
     if id is not None:
         return query.where(tickets.c.id == id)
     return query.where(tickets.c.ref == ref)
 
 
-def _next_due(now: datetime) -> Any:  # noqa: ANN401  # a lateral subquery with two columns
+def _next_due(now: datetime, client_id: UUID | None) -> Any:  # noqa: ANN401  # a lateral subquery with two columns
     """Return the running promise of a ticket that falls due next."""
     table = clock_cycles.c
-    own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
-    query = select(table.clock, table.due_at).where(own, table.ended_at.is_(None), table.due_at >= now)
+    query = _own_cycles(select(table.clock, table.due_at), client_id)
+    query = query.where(table.ended_at.is_(None), table.due_at >= now)
     return query.order_by(table.due_at).limit(literal_column("1")).lateral("next_due")
 
 
-def _broken(now: datetime) -> Any:  # noqa: ANN401  # a condition
+def _broken(now: datetime, client_id: UUID | None) -> Any:  # noqa: ANN401  # a condition
     """Tell whether a promise of a ticket is broken by now."""
     table = clock_cycles.c
-    own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
     ended = func.least(func.coalesce(table.ended_at, now), now)
-    return select(literal_column("1")).where(own, table.due_at < ended).correlate(tickets).exists()
+    found = _own_cycles(select(literal_column("1")), client_id).where(table.due_at < ended)
+    return found.correlate(tickets).exists()
 
 
-def _filtered(query: Select[Any], filters: Filters, now: datetime) -> Select[Any]:
+def _filtered(query: Select[Any], filters: Filters, now: datetime, client_id: UUID | None) -> Select[Any]:
     for name in ("status", "priority", "complexity", "channel"):
         if (values := getattr(filters, name)) is not None:
             query = query.where(tickets.c[name] == func.any(values))
@@ -261,12 +263,11 @@ def _filtered(query: Select[Any], filters: Filters, now: datetime) -> Select[Any
     if filters.updated_since is not None:
         query = query.where(tickets.c.last_event_at >= filters.updated_since)
     if filters.broken is not None:
-        query = query.where(_broken(now) == filters.broken)
+        query = query.where(_broken(now, client_id) == filters.broken)
     if filters.due_before is not None:
         table = clock_cycles.c
-        own = and_(table.client_id == tickets.c.client_id, table.ticket_id == tickets.c.id)
-        due: Select[Any] = select(literal_column("1")).where(
-            own, table.ended_at.is_(None), table.due_at >= now, table.due_at < filters.due_before
+        due = _own_cycles(select(literal_column("1")), client_id).where(
+            table.ended_at.is_(None), table.due_at >= now, table.due_at < filters.due_before
         )
         query = query.where(due.correlate(tickets).exists())
     return query
@@ -275,16 +276,17 @@ def _filtered(query: Select[Any], filters: Filters, now: datetime) -> Select[Any
 @many(Item)
 def page(filters: Filters, scope: Scope, after: After | None, most: int, now: datetime) -> ClauseElement:
     """List tickets, the newest first, after the one at which the page before ended."""
-    following = _next_due(now)
+    following = _next_due(now, scope.client_id)
     special: dict[str, Any] = {
         "next_clock": following.c.clock.label("next_clock"),
         "next_due_at": following.c.due_at.label("next_due_at"),
-        "broken": _broken(now).label("broken"),
+        "broken": _broken(now, scope.client_id).label("broken"),
     }
     columns = [special[field.name] if field.name in special else tickets.c[field.name] for field in fields(Item)]
     key = (tickets.c.created_at, tickets.c.id)
     query = select(*columns).outerjoin_from(tickets, following, literal_column("true"))
-    query = _filtered(_scoped(query, scope), filters, now).order_by(*(column.desc() for column in key)).limit(most)
+    query = _filtered(_scoped(query, scope), filters, now, scope.client_id)
+    query = query.order_by(*(column.desc() for column in key)).limit(most)
     if after is not None:
         query = query.where(tuple_(*key) < tuple_(after.created_at, after.id))
     return query
@@ -293,15 +295,20 @@ def page(filters: Filters, scope: Scope, after: After | None, most: int, now: da
 @many(Ticket)
 def after(id: UUID, most: int) -> ClauseElement:  # noqa: A002  # the column's name
     """List tickets in the order of their ids, after one of them."""
-    return select(*_columns()).where(tickets.c.id > id).order_by(tickets.c.id).limit(most)
+    return select(*_columns(None)).where(tickets.c.id > id).order_by(tickets.c.id).limit(most)
 
 
 @many(Ticket)
 def lock_due(now: datetime, most: int, without: Sequence[UUID]) -> ClauseElement:
     """Lock tickets for which time alone brings something, leaving those that another worker has."""
     due = and_(tickets.c.next_at <= now, tickets.c.next_at.is_not(None), tickets.c.id != func.all(without))
-    query = select(*_columns()).where(due)
+    query = select(*_columns(None)).where(due)
     return query.order_by(tickets.c.next_at).limit(most).with_for_update(skip_locked=True, of=tickets)
+
+
+async def announce_writes(via: Connection) -> None:
+    """Say that tickets will be written before any of them is locked: who holds back writes is waited for first."""
+    await answered(via.fetch("LOCK TABLE tickets IN ROW EXCLUSIVE MODE"))
 
 
 async def hold_back_writes(via: Connection) -> None:
@@ -315,6 +322,13 @@ def look_at_all(calendar_id: UUID, now: datetime) -> ClauseElement:
     ours = select(policy_versions.c.number).where(policy_versions.c.calendar_id == calendar_id)
     open_ones = and_(tickets.c.status != literal_column("'closed'"), tickets.c.policy_version.in_(ours))
     return update(tickets).where(open_ones).values(next_at=now).returning(literal_column("1"))
+
+
+@effect
+def look_again(client_id: UUID, id: UUID, version: int, next_at: datetime | None) -> ClauseElement:  # noqa: A002  # the column's name
+    """Note when time brings something next for a ticket for which it has brought nothing."""
+    same = and_(within(client_id, tickets.c.client_id), tickets.c.id == id, tickets.c.version == version)
+    return update(tickets).where(same).values(next_at=next_at).returning(literal_column("1"))
 
 
 @scalar(int)
@@ -385,7 +399,7 @@ def add(ticket: Ticket, story: Story, answer: Answer | None) -> ClauseElement:
     """
     values = {field.name: getattr(ticket, field.name) for field in fields(Ticket) if field.name != "cycles"}
     values |= {"next_at": story.next_at}
-    source = select(*values.values()).where(~_recounted(ticket, story), _in_force(ticket))
+    source = select(*values.values()).where(opened(ticket.client_id), ~_recounted(ticket, story), _in_force(ticket))
     added = insert(tickets).from_select(list(values), source).returning(*_key()).cte("changed")
     return _with_story(added, story, answer)
 
@@ -395,7 +409,7 @@ def save(ticket: Ticket, story: Story, answer: Answer | None) -> ClauseElement:
     """Store the next version; no effect where the one before is no longer stored, or the calendar has changed."""
     before = ticket.version - literal_column("1", Integer)
     same = and_(
-        tickets.c.client_id == ticket.client_id,
+        within(ticket.client_id, tickets.c.client_id),
         tickets.c.id == ticket.id,
         tickets.c.version == before,
         ~_recounted(ticket, story),

@@ -37,6 +37,25 @@ class Readiness:
     drift: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What whoever logged in could do besides: everything, or the house's work."""
+
+    unbounded: bool
+    house: bool
+
+
+@one(Login)
+def login() -> ClauseElement:
+    """Ask what the login of a session may do, whatever role it works as."""
+    own = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user"
+    owns = "SELECT FROM pg_class WHERE relname = 'tickets' AND pg_has_role(session_user, relowner, 'MEMBER')"
+    return select(
+        literal_column(f"(({own}) OR EXISTS ({owns}))").label("unbounded"),
+        literal_column("pg_has_role(session_user, 'kawan_runtime', 'MEMBER')").label("house"),
+    )
+
+
 @one(Secret)
 def secret(name: str) -> ClauseElement:
     """Find a secret."""

@@ -207,12 +207,12 @@ class Decision:
     clocks: tuple[ExpectedClock, ...]
 
 
-def handling(priority: Priority, terms: Terms, now: datetime) -> Handling:
-    """Say when somebody looks at a request of this priority (clauses availability.*)."""
+def handling(terms: Terms, now: datetime, *, emergency: bool) -> Handling:
+    """Say when somebody looks at a request, or at a ticket, that is or isn't an emergency (clauses availability.*)."""
     opens = terms.calendar.next_open(now)
     if opens == now:
         return Handling(Mode.NOW, now)
-    if priority in terms.policy.emergency or opens is None:
+    if emergency or opens is None:
         return Handling(Mode.EMERGENCY, now)
     return Handling(Mode.NEXT_OPENING, opens)
 
@@ -232,7 +232,7 @@ def check(facts: Facts, terms: Terms, now: datetime) -> Decision:
         as_of=now,
         findings=findings,
         alternatives=tuple(judgement.alternatives(findings)),
-        handling=handling(facts.request.priority, terms, now) if possible else None,
+        handling=judgement.handling() if possible else None,
         clocks=tuple(judgement.clocks()) if possible else (),
     )
 
@@ -348,6 +348,10 @@ class _Judgement:
 
     def _tiers(self, agreement: Agreement) -> list[Tier]:
         return [plan.tier for plan in agreement.subscriptions if plan.state(self.now, self.zone) is PlanState.ACTIVE]
+
+    def handling(self) -> Handling:
+        """Say when somebody would look at it."""
+        return handling(self.terms, self.now, emergency=self.request.priority in self.policy.emergency)
 
     def findings(self) -> Iterator[Finding]:
         """Yield all findings in the order of the policy's table."""

@@ -67,6 +67,11 @@ def next_at(ticket: Ticket, terms: Terms) -> datetime | None:
     return min((instant for instant, _ in _all(telling)), default=None)
 
 
+def service_at(ticket: Ticket, terms: Terms) -> list[datetime]:
+    """Return when the service itself acts if nobody does before: it reminds, gives up waiting, closes."""
+    return [instant for instant, _ in _service(Telling(Case(ticket, terms, SERVICE, ticket.last_event_at)))]
+
+
 def _pass(telling: Telling, pending: Callable[[Telling], Iterator[Pending]]) -> None:
     """Take what is due one after the other, the earliest first: each may bring more."""
     while due := [found for found in pending(telling) if found[0] <= telling.at]:

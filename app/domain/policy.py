@@ -256,9 +256,10 @@ class Terms:
         return replace(self, calendar=calendar, revision=revision, changed_at=changed_at)
 
     def as_of(self, at: datetime) -> "Terms":
-        """Return the same policy with the calendar as it was at an instant."""
+        """Return the same policy with the calendar as it was at an instant; before its first change, as it began."""
         known = [number for number, (changed_at, _) in self.revisions.items() if changed_at <= at]
-        return self.of_revision(max(known)) if known and max(known) < self.revision else self
+        found = max(known, default=min(self.revisions, default=self.revision))
+        return self.of_revision(found) if found < self.revision else self
 
     def after(self, revision: int) -> "list[Terms]":
         """Return the same policy with the calendar of each later revision up to this one, in their order."""

@@ -39,7 +39,7 @@ async def run(pool: Pool) -> Result:
 
 
 async def _same(connection: Transaction, found: Ticket) -> bool:
-    story = await events.of_ticket(connection, found.id, 0, Selection(), WHOLE_STORY)
+    story = await events.of_ticket(connection, found.client_id, found.id, 0, Selection(), WHOLE_STORY)
     whole = [event.number for event in story] == list(range(1, found.last_number + 1))
     try:
         same = whole and fold.fold(None, story) == found

@@ -51,6 +51,7 @@ async def _batch(pool: Pool, book: Book, now: datetime, stuck: set[UUID]) -> tup
     """Let time pass for some tickets, and return how many were found and how many changed."""
     done = 0
     async with pools.transaction(pool) as connection:
+        await tickets.announce_writes(connection)
         due = await tickets.lock_due(connection, now, BATCH, list(stuck))
         for found in due:
             if await _pass(connection, book, found, now):
@@ -66,10 +67,15 @@ async def _pass(connection: Transaction, book: Book, found: Ticket, now: datetim
         terms = await book.of(found.policy_version, found.calendar_revision)
         happened = fold.numbered(found, passing.swept(found, terms, now))
         changed = fold.fold(found, happened)
-        story = tickets.story(changed, happened, passing.next_at(changed, terms), terms.revision)
+        next_at = passing.next_at(changed, terms)
+        story = tickets.story(changed, happened, next_at, terms.revision)
     except Exception:
         log.exception("time can't pass for a ticket", ticket=str(found.id))
         return False
+    if not happened:
+        # The calendar was changed, and it makes no difference here.
+        later = next_at is None or next_at > now
+        return later and await tickets.look_again(connection, found.client_id, found.id, found.version, next_at)
     try:
         return await tickets.save(connection, changed, story, None)
     except ConstraintError as error:

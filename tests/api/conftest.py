@@ -25,6 +25,7 @@ from app.domain.events import Role
 from app.domain.policy import Tier
 from app.main import create_app
 from app.settings import Settings
+from tests.conftest import addresses
 
 KL = ZoneInfo("Asia/Kuala_Lumpur")
 LONG_AGO = datetime(2025, 12, 1, tzinfo=UTC)
@@ -224,7 +225,7 @@ async def published(app_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture(scope="session")
 async def app(app_url: str, published: Pool) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    application = create_app(Settings(database_url=app_url, test_clock=True, pool_size=8))
+    application = create_app(Settings(**addresses(app_url), test_clock=True, pool_size=8))
     async with running(application) as http:
         yield application, http
 

@@ -50,6 +50,37 @@ async def test_a_holiday_declared_in_the_morning_moves_what_runs(desk: Desk, des
     assert [e["data"]["clock"] for e in await desk.events(done, "clock.moved")] == ["resolution"]
 
 
+async def test_a_change_counts_from_its_own_instant_though_the_clock_stood_later_before(
+    desk: Desk, desk_calendar: str
+) -> None:
+    await desk.at("2026-03-02 10:00:00")
+    await desk.call("lead", "POST", f"{desk_calendar}/exceptions", HOLIDAY | {"date": "2026-04-01"})
+    await desk.at("2026-01-09 17:00:00")
+    ticket = await desk.open()
+    await desk.at("2026-01-12 09:30:00")
+    await desk.call("lead", "POST", f"{desk_calendar}/exceptions", HOLIDAY)
+    assert (await desk.clock(ticket))["due_at"] == z("2026-01-13 10:00:00")
+    await desk.sweep()
+    await desk.at("2026-01-12 10:00:01")
+    await desk.sweep()
+    assert (await desk.clock(ticket))["state"] == "running"
+    assert await desk.events(ticket, "clock.broken") == []
+
+
+async def test_a_change_that_moves_nothing_is_looked_at_once(desk: Desk, desk_calendar: str) -> None:
+    ticket = await desk.open()
+    await desk.call("lead", "POST", f"{desk_calendar}/exceptions", HOLIDAY | {"date": "2026-06-15"})
+    held = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
+    assert await tickets.lock_due(desk.pool, kl("2026-01-05 10:00:00"), 10, []) == [held]
+    assert await desk.sweep() == 1
+    assert await tickets.lock_due(desk.pool, kl("2026-01-05 10:00:00"), 10, []) == []
+    assert (await desk.get("agent", f"/v1/tickets/{ticket['id']}"))["version"] == ticket["version"]
+    assert await desk.events(ticket, "clock.moved") == []
+    # Whoever sets the priority later moves no due date either, and nobody is told that one moved.
+    await desk.act("agent", ticket, "prioritize", priority="high", reason="Many are affected.")
+    assert await desk.events(ticket, "clock.moved") == []
+
+
 async def test_a_holiday_taken_back_moves_nothing_into_the_past(desk: Desk, desk_calendar: str) -> None:
     await desk.call("lead", "POST", f"{desk_calendar}/exceptions", HOLIDAY)
     await desk.at("2026-01-09 17:00:00")

@@ -27,7 +27,7 @@ from app.outside import identity
 from app.outside.identity import IssuerUnavailableError
 from app.settings import Settings
 from tests.api.conftest import Desk
-from tests.conftest import ROOT
+from tests.conftest import ROOT, addresses
 
 EXAMPLES = ROOT / "app" / "api" / "examples.json"
 ERRORS = ROOT / "tests" / "api" / "errors.json"
@@ -429,7 +429,7 @@ async def test_the_documentation_page_loads_nothing_from_elsewhere(desk: Desk) -
 
 
 async def test_the_test_clock_is_not_there_unless_asked_for(app_url: str) -> None:
-    document = create_app(Settings(database_url=app_url)).openapi()
+    document = create_app(Settings(**addresses(app_url))).openapi()
     assert not {"/v1/test-clock", "/v1/sweeps"} & document["paths"].keys()
 
 

@@ -11,6 +11,7 @@ from app.domain.events import Role
 from app.main import create_app
 from app.settings import Settings
 from tests.api.conftest import LONG_AGO, Desk, kl, running
+from tests.conftest import addresses
 
 JSON = {"Content-Type": "application/json"}
 MALFORMED = {
@@ -274,7 +275,7 @@ async def test_a_fault_of_ours_can_be_read_by_the_portals_browser(
     app_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = "https://portal.example"
-    async with running(create_app(Settings(database_url=app_url, cors_origins=origin))) as http:
+    async with running(create_app(Settings(**addresses(app_url), cors_origins=origin))) as http:
         monkeypatch.setattr(keys, "credential", None)
         headers = {"Origin": origin, "Authorization": "Bearer ke_" + "0" * 16 + "_" + "0" * 64}
         response = await http.get("/v1/tickets", headers=headers)

@@ -17,7 +17,7 @@ async def check_fold(desk: Desk, ticket: Any) -> None:
     """The stored row and its cycles are the fold of the events."""
     stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
     assert stored is not None
-    told = await stored_events.of_ticket(desk.pool, stored.id, 0, stored_events.Selection(), 10_000)
+    told = await stored_events.of_ticket(desk.pool, stored.client_id, stored.id, 0, stored_events.Selection(), 10_000)
     assert fold.fold(None, told) == stored
 
 
@@ -228,7 +228,15 @@ async def test_a_reopening_is_judged_by_plan_and_coverage_and_the_refusal_is_kep
     refused = await desk.act("standard", ticket, "reopen", 403, reason="It is back.")
     assert (refused["code"], refused["decision"]["findings"][0]["code"]) == ("not_eligible", "care_plan_inactive")
     kept = await desk.get("agent", f"/v1/eligibility-checks/{refused['decision']['id']}")
-    assert kept["request"] == {"reopen": ticket["id"], "ref": ticket["ref"], "reason": "It is back."}
+    assert kept["request"] == {
+        "category": "incident", "channel": "portal", "reopen": ticket["id"], "ref": ticket["ref"],
+        "reason": "It is back.",
+    }  # fmt: skip
+    # What a lead then lets in is a new ticket that follows this one.
+    again = {"follow_up_of": ticket["id"], "eligibility_check_id": kept["id"]}
+    assert (await desk.call("standard", "POST", "/v1/tickets", desk.request(**again))).status_code == 403
+    await desk.call("lead", "POST", f"/v1/eligibility-checks/{kept['id']}/override", WHY)
+    assert (await desk.call("standard", "POST", "/v1/tickets", desk.request(**again))).status_code == 201
     said = await desk.say("standard", ticket, "It is back.")
     assert said["text"] == "It is back."
     rated = await desk.call("standard", "PUT", f"/v1/tickets/{ticket['id']}/feedback", {"rating": 2})
@@ -266,6 +274,7 @@ async def test_feedback_is_given_once_per_resolution_and_changed_for_a_week(desk
     await desk.at("2026-01-12 09:59:59")
     second = (await desk.call("standard", "PUT", path, {"rating": 5})).json()
     assert (second["rating"], second["comment"], second["given_at"]) == (5, None, first["given_at"])
+    assert (await desk.call("standard", "PUT", path, {"rating": 5})).json()["code"] == "nothing_to_change"
     await desk.at("2026-01-12 10:00:00")
     assert (await desk.call("standard", "PUT", path, {"rating": 1})).status_code == 409
     assert (await desk.get("agent", path))["rating"] == 5
@@ -418,3 +427,34 @@ async def test_a_rule_may_wait_after_a_warning_be_for_some_priorities_and_only_t
     assert [[(event["data"]["rule"], event["audience"]) for event in events] for events in told] == [
         [], [("high-only", ["lead"])],
     ]  # fmt: skip
+
+
+async def test_an_assignee_who_rose_is_assigned_again_and_stays(desk: Desk) -> None:
+    ticket = await desk.open()
+    helper = await agent_id(desk, "agent")
+    await desk.act("agent", ticket, "assign", assignee_id=helper)
+    await desk.act("agent", ticket, "assign", 409, assignee_id=helper)
+    found = await desk.call("admin", "PATCH", f"/v1/agents/{helper}", {"level": 3}, headers={"If-Match": "*"})
+    assert found.status_code == 200
+    await desk.act("agent", ticket, "assign", assignee_id=helper)
+    assert (await desk.act("lead", ticket, "escalate", **WHY))["assignee_id"] == helper
+
+
+async def test_a_critical_request_logged_after_the_desk_had_opened_promises_nobody_on_call(desk: Desk) -> None:
+    await desk.at("2026-01-06 20:00:00")
+    late = {"client_id": str(desk.parties["standard"].client_id), "received_at": kl("2026-01-05 20:00:00").isoformat()}
+    late["contact_id"] = str(desk.parties["standard"].contact_id)
+    ticket = await desk.open("agent", **late, **OUTAGE)
+    assert (ticket["emergency"], ticket["handling"]["mode"]) == (False, "next_opening")
+    assert ticket["handling"]["starts_at"] == z("2026-01-07 09:00:00")
+
+
+async def test_a_ticket_says_when_it_stops_waiting_and_when_it_can_no_longer_be_reopened(desk: Desk) -> None:
+    await desk.at("2026-01-09 16:00:00")
+    ticket = await desk.open()
+    waiting = await desk.act("agent", ticket, "request-details", text="Which page?")
+    assert waiting["next_change_at"] == z("2026-01-14 16:00:00")
+    resolved = await desk.act("agent", ticket, "resolve", resolution="fixed", text="Done.")
+    assert resolved["next_change_at"] == resolved["reopens_until"] == z("2026-01-16 16:00:00")
+    closed = await desk.act("standard", ticket, "close", **WHY)
+    assert closed["next_change_at"] is None

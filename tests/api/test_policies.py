@@ -11,6 +11,7 @@ from app.domain.policy import CLAUSES
 from app.main import create_app
 from app.settings import Settings
 from tests.api.conftest import Desk, kl, running, z
+from tests.conftest import addresses
 
 
 @pytest.mark.parametrize("clause", CLAUSES)
@@ -219,7 +220,7 @@ async def test_a_document_full_of_mistakes_is_answered_with_a_few_of_them(desk: 
 async def test_one_connection_is_enough_to_publish_and_to_take_back(desk: Desk, app_url: str) -> None:
     """Nothing that holds the tickets back waits for a second connection: all of them may be waiting for it."""
     body = await document(desk, effective_from="2026-02-01")
-    async with running(create_app(Settings(database_url=app_url, test_clock=True, pool_size=1))) as alone:
+    async with running(create_app(Settings(**addresses(app_url), test_clock=True, pool_size=1))) as alone:
         header = {"Authorization": f"Bearer {desk.keys['admin']}", "Idempotency-Key": "k"}
         async with asyncio.timeout(5):
             made = await alone.post("/v1/policy-versions", json=body, headers=header)
@@ -288,7 +289,7 @@ async def test_the_desks_calendar_has_the_hours_of_the_version_in_force(desk: De
 
 
 async def test_every_process_knows_a_version_at_once(desk: Desk, app_url: str) -> None:
-    async with running(create_app(Settings(database_url=app_url, test_clock=True, pool_size=2))) as other:
+    async with running(create_app(Settings(**addresses(app_url), test_clock=True, pool_size=2))) as other:
         header = {"Authorization": f"Bearer {desk.keys['premium']}"}
         assert (await other.get("/v1/policy", headers=header)).json()["version"] == 1
         saturdays = hours(await document(desk), sat=[["10:00", "14:00"]])
@@ -315,7 +316,7 @@ async def test_a_ticket_judged_by_a_version_just_replaced_is_judged_again(
         """Somebody publishes between decision and writing, on another process."""
         judged.append(ticket.policy_version)
         if len(judged) == 1:
-            async with running(create_app(Settings(database_url=desk.app_url, test_clock=True))) as other:
+            async with running(create_app(Settings(**addresses(desk.app_url), test_clock=True))) as other:
                 header = {"Authorization": f"Bearer {desk.keys['admin']}"}
                 published = await other.post("/v1/policy-versions", json=body, headers=header)
                 assert published.status_code == 201, published.text

@@ -205,7 +205,7 @@ async def test_if_match_takes_a_list_of_tags_and_names_a_wrong_one(desk: Desk, t
     response = await desk.call("agent", "POST", path, headers={"If-Match": tags})
     assert response.status_code == status
     if status == 422:
-        assert response.json()["errors"][0]["pointer"] == "/header/If-Match"
+        assert response.json()["errors"][0]["pointer"] == "/header/if-match"
 
 
 async def test_a_ticket_says_when_anything_of_it_changes_next(desk: Desk) -> None:
@@ -323,7 +323,7 @@ async def test_the_stored_row_is_the_fold_of_its_events(desk: Desk) -> None:
     await desk.sweep()
     stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
     assert stored is not None
-    told = await stored_events.of_ticket(desk.pool, stored.id, 0, stored_events.Selection(), 1000)
+    told = await stored_events.of_ticket(desk.pool, stored.client_id, stored.id, 0, stored_events.Selection(), 1000)
     assert domain.fold(None, told) == stored
 
 

@@ -22,6 +22,7 @@ from app.main import create_app
 from app.outside import identity
 from app.settings import Settings
 from tests.api.conftest import Desk, running
+from tests.conftest import addresses
 
 AUDIENCE = "kawan-support"
 HEAD = '{"alg": "RS256", "kid": "old"}'
@@ -104,7 +105,7 @@ async def world(desk: Desk, app_url: str) -> AsyncIterator[Believing]:
             {"issuer": staff.url, "audience": AUDIENCE, "people": "staff", "algorithms": ["RS256"]},
             {"issuer": portal.url, "audience": AUDIENCE, "people": "contacts", "jwks_url": f"{portal.url}/keys"},
         ]
-        settings = Settings(database_url=app_url, test_clock=True, pool_size=4, issuers=issuers)
+        settings = Settings(**addresses(app_url), test_clock=True, pool_size=4, issuers=issuers)
         application = create_app(settings)
         agent = (await desk.get("admin", "/v1/agents"))["items"][-1]
         known = {"identity_issuer": staff.url, "identity_subject": "u-1"}

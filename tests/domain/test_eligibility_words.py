@@ -301,7 +301,7 @@ def test_a_decision_names_its_policy_and_instant_and_the_promises_it_would_bring
 def test_where_the_desk_never_opens_again_everything_is_looked_at_as_an_emergency() -> None:
     version = policy.parse(DOCUMENT)
     closed = Terms(version, BusinessCalendar("UTC", ((),) * 7), 1)
-    found = handling(Priority.NORMAL, closed, MONDAY)
+    found = handling(closed, MONDAY, emergency=False)
     assert (found.mode, found.starts_at) == (Mode.EMERGENCY, MONDAY)
 
 
@@ -309,7 +309,7 @@ def test_business_time_is_what_decides_whether_the_desk_is_open() -> None:
     """The desk is closed on a business day's evening, though business days count then."""
     evening = datetime(2026, 1, 5, 10, tzinfo=UTC)
     assert TERMS.calendar.is_open(evening, Base.BUSINESS_DAYS)
-    assert handling(Priority.NORMAL, TERMS, evening).mode is Mode.NEXT_OPENING
+    assert handling(TERMS, evening, emergency=False).mode is Mode.NEXT_OPENING
 
 
 def test_a_reopening_is_judged_by_plan_and_coverage_alone() -> None:

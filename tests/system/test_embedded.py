@@ -123,7 +123,15 @@ def test_the_careless_settings_of_tests_are_chosen_by_name(tmp_path: Path) -> No
 def test_neither_role_is_a_superuser_and_the_login_owns_nothing(server: EmbeddedPostgres) -> None:
     with server:
         roles = "SELECT rolname, rolsuper, rolcreaterole FROM pg_roles WHERE rolname LIKE 'kawan%' ORDER BY 1"
-        assert ask(server, roles).split() == ["kawan_app|f|f", "kawan_owner|f|t", "kawan_runtime|f|f"]
+        assert ask(server, roles).split() == [
+            "kawan_app|f|f", "kawan_contact|f|f", "kawan_owner|f|t", "kawan_portal|f|f", "kawan_runtime|f|f",
+        ]  # fmt: skip
+        others = (
+            "SELECT string_agg(member.rolname || '>' || had.rolname, ' ' ORDER BY member.rolname) FROM pg_auth_members"
+        )
+        of = " JOIN pg_roles had ON had.oid = roleid JOIN pg_roles member ON member.oid = pg_auth_members.member"
+        logins = "kawan_app>kawan_runtime kawan_portal>kawan_contact"
+        assert ask(server, f"{others}{of} WHERE member.rolname IN ('kawan_app', 'kawan_portal')") == logins
         assert ask(server, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'kawan'") == "kawan_owner"
     assert server.owner_url.startswith("postgresql+asyncpg://kawan_owner@/kawan?host=/")
     assert server.app_url.startswith("postgresql+asyncpg://kawan_app@/kawan?host=/")

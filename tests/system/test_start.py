@@ -101,12 +101,12 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 def test_every_unsafe_setting_is_named_at_once() -> None:
     said = refusal("serve", HOST="0.0.0.0", TEST_CLOCK="true", CORS_ORIGINS="*")  # noqa: S104  # what is refused
-    assert all(name in said for name in ("TEST_CLOCK", "DATABASE_URL", "CORS_ORIGINS"))
+    assert all(name in said for name in ("TEST_CLOCK", "; DATABASE_URL", "CONTACT_DATABASE_URL", "CORS_ORIGINS"))
 
 
 def test_every_senseless_setting_is_named_at_once() -> None:
-    said = refusal("serve", PORT="none", LOG_LEVEL="loud")
-    assert all(name in said for name in ("PORT: ", "LOG_LEVEL: "))
+    said = refusal("serve", PORT="none", LOG_LEVEL="loud", ISSUERS="https://login.kawan.example")
+    assert all(name in said for name in ("PORT: ", "LOG_LEVEL: ", "ISSUERS: write it as a JSON list of issuers"))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,8 @@ def test_every_senseless_setting_is_named_at_once() -> None:
     [("dev", {"HOST": "0.0.0.0"}), ("demo", {"ENVIRONMENT": "production"})],  # noqa: S104  # what is refused
 )
 def test_demo_keys_are_never_made_where_others_can_call(command: str, setting: dict[str, str]) -> None:
-    said = refusal(command, DATABASE_URL=UNREACHABLE, **setting)
+    other = UNREACHABLE.replace("somebody", "contacts")
+    said = refusal(command, DATABASE_URL=UNREACHABLE, CONTACT_DATABASE_URL=other, **setting)
     assert said.startswith("Demo data with keys for every role is for this machine alone;")
 
 

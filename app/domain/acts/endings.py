@@ -5,11 +5,11 @@ from uuid import UUID
 from app.domain import emergency, passing
 from app.domain.acts import talk
 from app.domain.clocks import EndReason
-from app.domain.errors import FieldError, InvalidDocumentError
+from app.domain.errors import FieldError, InvalidDocumentError, NothingToChangeError
 from app.domain.events import STAFF, Event, EventKind, Json, rfc3339
 from app.domain.policy import Clock
 from app.domain.telling import Telling
-from app.domain.ticket import ActName, Case, Complexity, Exclusion, Resolution, permit
+from app.domain.ticket import ActName, Case, Complexity, Exclusion, Resolution, allowed, permit
 
 
 def resolve(case: Case, *, resolution: Resolution, message_id: UUID, text: str) -> list[Event]:
@@ -148,10 +148,13 @@ def rate(case: Case, *, rating: int, comment: str | None) -> list[Event]:
     Raises:
         ActForbiddenError: the actor is neither the ticket's contact nor a client_admin.
         ActNotAllowedError: the ticket isn't resolved, or the time to change it is over.
+        NothingToChangeError: it says so already.
     """
     permit(ActName.FEEDBACK, case)
     ticket, telling = case.ticket, Telling(case)
     known = ticket.feedback if ticket.feedback and ticket.feedback.resolved_at == ticket.resolved_at else None
+    if known and (known.rating, known.comment) == (rating, comment):
+        raise NothingToChangeError("the feedback says so already", allowed_acts=allowed(case))
     data: dict[str, Json] = {
         "rating": rating,
         "comment": comment,

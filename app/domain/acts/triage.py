@@ -57,7 +57,7 @@ def _rekey(telling: Telling) -> None:
     if cycle is None or cycle.broken_at(telling.at):
         return
     moved = telling.retargeted(cycle, telling.target(Clock.RESOLUTION))
-    if moved != cycle:
+    if replace(moved, calendar_revision=cycle.calendar_revision) != cycle:
         telling.move(cycle, moved, "priority")
 
 
@@ -123,7 +123,7 @@ def assign(case: Case, *, assignee_id: UUID | None, level: int | None) -> list[E
         NothingToChangeError: it is theirs already.
     """
     permit(ActName.ASSIGN, case)
-    if assignee_id == case.ticket.assignee_id:
+    if (assignee_id, level) == (case.ticket.assignee_id, case.ticket.assignee_level):
         raise NothingToChangeError("the ticket is assigned so already", allowed_acts=allowed(case))
     if level is not None and level < case.ticket.level:
         reason = f"the ticket is at level {case.ticket.level}; assign somebody of that level"
