@@ -17,6 +17,7 @@ from app.db.policies import Book
 from app.db.pool import Pool
 from app.db.statements import Connection
 from app.db.tickets import Scope
+from app.domain import visibility
 from app.domain.access import Permission
 from app.domain.events import CLIENTS, STAFF, Actor, Role
 from app.outside.identity import Issuers, IssuerUnavailableError, People, TokenError
@@ -63,10 +64,8 @@ class Caller:
 
     @property
     def scope(self) -> Scope:
-        """Return whose tickets the caller may know of: a contact their own, a client_admin the client's."""
-        if self.role not in CLIENTS:
-            return Scope()
-        return Scope(self.actor.client_id, self.actor.id if self.role is Role.CONTACT else None)
+        """Return whose tickets the caller may know of."""
+        return Scope(*visibility.whose_tickets(self.actor))
 
 
 def runtime(request: Request) -> Runtime:

@@ -19,7 +19,7 @@ from app.api.shapes import ClauseShape, Draft, Given, Instant, ShortProse, Told,
 from app.db import checks, clients, ids
 from app.db.checks import Check, Found, Override, Scope
 from app.db.statements import ConstraintError
-from app.domain import eligibility
+from app.domain import eligibility, visibility
 from app.domain.eligibility import AlternativeKind, Decision, Facts, Finding, FindingCode, Mode, Outcome
 from app.domain.errors import FieldError
 from app.domain.events import CLIENTS
@@ -231,8 +231,7 @@ async def override_eligibility_check(
 
 def _seen_by(caller: Caller) -> Scope:
     """Return which decisions a caller may know of: a client what they asked themselves, and tickets refused."""
-    asked_by = sorted(CLIENTS) if caller.role in CLIENTS else None
-    return Scope(caller.scope.client_id, caller.scope.contact_id, asked_by)
+    return Scope(caller.scope.client_id, caller.scope.contact_id, visibility.whose_questions(caller.actor))
 
 
 def whose(body: RequestShape, caller: Caller) -> tuple[UUID, UUID | None]:
@@ -385,7 +384,7 @@ def clause_shape(clause: Clause) -> ClauseShape:
 
 
 def _stored_shape(check: Found, caller: Caller) -> StoredCheckShape:
-    house = caller.role not in CLIENTS
+    house = visibility.knows_the_house(caller.actor)
     return StoredCheckShape(
         id=check.id,
         client_id=check.client_id,

@@ -2,24 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
-from app.domain.events import CLIENTS, Actor, Event
+from app.domain.events import CLIENTS, Actor, Event, Role
 
 HOUSE_ONLY: Final = frozenset({"reason", "rule", "trigger", "tags", "evidence"})
 """What an event tells the house alone: why somebody of it did so, by which rule, under which label."""
 
 
-def may_see_ticket(client_id: object, contact_id: object, viewer: Actor) -> bool:
-    """Tell whether a viewer may know of a ticket: staff of any, a client_admin of the client's, a contact of theirs."""
+def whose_tickets(viewer: Actor) -> tuple[UUID | None, UUID | None]:
+    """Return the client and the contact whose tickets a viewer may know of; None narrows nothing.
+
+    The house knows of everybody's, a client_admin of the client's, a contact of their own.
+    """
     if viewer.role not in CLIENTS:
-        return True
-    whole_client = viewer.role is not viewer.role.CONTACT
-    return viewer.client_id == client_id and (whole_client or viewer.id == contact_id)
+        return None, None
+    return viewer.client_id, viewer.id if viewer.role is Role.CONTACT else None
 
 
-def may_see_event(event: Event, viewer: Actor) -> bool:
-    """Tell whether an event of a ticket the viewer may see is shown to them: internal ones only to the house."""
-    return viewer.role not in CLIENTS or not event.internal
+def whose_questions(viewer: Actor) -> Sequence[Role] | None:
+    """Return whose eligibility checks a viewer may know of besides refused tickets; None where it doesn't matter.
+
+    A client knows of what they asked themselves.
+    """
+    return sorted(CLIENTS) if viewer.role in CLIENTS else None
 
 
 def internal_filter(viewer: Actor) -> bool | None:
@@ -46,5 +52,5 @@ def _without(value: object) -> object:
 
 
 def knows_the_house(viewer: Actor) -> bool:
-    """Tell whether a viewer sees who works on a ticket, and its labels."""
+    """Tell whether a viewer sees who of the house does something and why, and how it is labelled."""
     return viewer.role not in CLIENTS
