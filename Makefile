@@ -12,7 +12,7 @@ BOUNDED := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
 LOOSENED := prefer-robust-stmts,prefer-text-field,ban-drop-not-null,ban-drop-constraint
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format openapi examples oracle mutants month bench client lock clean
+.PHONY: help run test check format openapi examples oracle mutants month fuzz bench client lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ run: $(READY) ## Start database, API and worker with demo data on 127.0.0.1:8000
 test: $(READY) ## Run the tests against a real PostgreSQL of their own.
 	$(BIN)/python -m pytest -n 2
 
-check: $(READY) ## Check style, types, layers, dependencies, the Dockerfile and the description of the API.
+check: $(READY) ## Check style, types, layers, dependencies, spelling, the Dockerfile and the migrations.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -56,6 +56,9 @@ mutants: $(READY) ## Break calendar and eligibility in every small way, and see 
 
 month: $(READY) ## Simulate a month of a busy desk, 2,000 tickets and more through HTTP, and print what came of it.
 	TICKETS=2400 $(BIN)/python -m pytest -q -s tests/api/test_month.py
+
+fuzz: $(READY) ## Send every payload to every field that can be written (FUZZ=seed), and see no fault of ours.
+	FUZZ=$(or $(FUZZ),20260105) $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
 
 bench: $(READY) ## Measure the calendar.
 	$(BIN)/python -m bench.calendar

@@ -56,7 +56,9 @@ class Settings(BaseSettings):
     issuers: Annotated[tuple[Trusted, ...], NoDecode] = Field(
         (), description="Whose tokens are believed, as a JSON list."
     )
-    pool_size: int = Field(8, ge=1, le=100, description="Database connections of one API process.")
+    pool_size: int = Field(
+        8, ge=1, le=100, description="Database connections of one API process, for the house and for contacts each."
+    )
     sweep_seconds: float = Field(1.0, gt=0, le=3600, description="How long the worker rests between sweeps.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
 

@@ -17,7 +17,6 @@ from app.api.idempotency import Once, OnceOnly
 from app.api.shapes import Instant, Told, answer, etag, matches
 from app.api.ticket_shapes import ticket_shape
 from app.db import events, tickets
-from app.db.events import Selection
 from app.db.tickets import Scope
 from app.domain import fold, passing
 from app.domain.errors import ActError
@@ -28,7 +27,6 @@ from app.domain.ticket import Case, Ticket
 TRIES: Final = 3
 REF: Final = re.compile(r"KE-\d{4}-\d{6,12}", re.ASCII)
 ID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-WHOLE_STORY: Final = 1_000_000
 
 IfMatch: TypeAlias = Annotated[
     str | None, Header(max_length=64, description="The ETag you decided by; 412 where the ticket has moved on.")
@@ -75,7 +73,7 @@ async def seen_at(
     terms = latest.as_of(as_of or now)
     if as_of is None or as_of >= found.last_event_at:
         return passing.known_by(found, terms, as_of or now), terms
-    story = await events.of_ticket(caller.pool, found.client_id, found.id, 0, Selection(until=as_of), WHOLE_STORY)
+    story = await events.story(caller.pool, found.client_id, found.id, as_of)
     if not story:
         raise Problem("not_found", "The ticket was not there yet at that instant; ask about a later one.")
     return passing.known_by(fold.fold(None, story), terms, as_of), terms

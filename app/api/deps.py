@@ -85,9 +85,12 @@ def wall_clock() -> datetime:
 WallClock: TypeAlias = Annotated[datetime, Depends(wall_clock)]
 
 
-async def instant(held: Held) -> datetime:
+async def instant(request: Request, held: Held) -> datetime:
     """Read the clock, once a request: everything a request decides, it decides at this instant."""
-    return await instant_by(held.pool, held)
+    if not hasattr(request.state, "now"):
+        request.state.now = await instant_by(held.pool, held)
+    now: datetime = request.state.now
+    return now
 
 
 async def instant_by(via: Connection, held: Runtime) -> datetime:
@@ -109,20 +112,37 @@ bearer: Final = HTTPBearer(
 
 
 async def authenticated(
-    held: Held, at: Now, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    request: Request,
+    held: Held,
+    at: Now,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
     """Find out who asks.
 
     Raises:
         Problem: 401 without a credential that is believed, 403 where nobody is known by it.
     """
+    if hasattr(request.state, "caller"):
+        known: Caller = request.state.caller
+        return known
     if credentials is None:
         raise _unauthenticated("No credential came with the request; send Authorization: Bearer and a key or a token.")
     text = credentials.credentials
     key = KEY.fullmatch(text)
     caller, changes = await (_by_key(held, key[1], key[2], at) if key else _by_token(held, text))
     await held.book.keep_up(changes)
+    request.state.caller = caller
     return caller
+
+
+async def find_out(request: Request) -> None:
+    """Find out who asks before anything they send is read.
+
+    Raises:
+        Problem: 401 without a credential that is believed, 403 where nobody is known by it.
+    """
+    held = runtime(request)
+    await authenticated(request, held, await instant(request, held), await bearer(request))
 
 
 async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tuple[Caller, int]:

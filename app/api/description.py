@@ -40,7 +40,7 @@ EXAMPLES: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("examples.
 
 ALWAYS: Final = (422, 503)
 WITH_KEY: Final = (401, 403)
-WITH_BODY: Final = (400, 413, 415)
+WITH_BODY: Final = (400, 408, 413, 415)
 WITH_ID: Final = (404,)
 WRITES: Final = (409,)
 GUARDED: Final = (412,)

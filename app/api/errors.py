@@ -27,6 +27,7 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "insufficient_scope": (403, "The credential is limited to other things"),
     "act_forbidden": (403, "This role may never do this act"),
     "not_found": (404, "There is nothing here that you may know of"),
+    "body_too_slow": (408, "The body came too slowly"),
     "method_not_allowed": (405, "This address doesn't take this method"),
     "act_not_allowed": (409, "The ticket doesn't allow this act now"),
     "nothing_to_change": (409, "It is so already"),

@@ -1,5 +1,6 @@
 """The one front door: request ids for every answer, and strict JSON for every body."""
 
+import asyncio
 import json
 import re
 import secrets
@@ -12,17 +13,19 @@ from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import errors
+from app.api import deps, errors
 from app.api.errors import MOST_ERRORS, Problem
 from app.domain.errors import FieldError
 
 log: Final = structlog.get_logger()
 LARGEST_BODY: Final = 256 * 1024
+BODY_SECONDS: Final = 5.0
 DEEPEST: Final = 20
+MOST_VALUES: Final = 10_000
 LARGEST_NUMBER: Final = 2**63
 LONGEST_PATH: Final = 1_000
 MOST_DIGITS: Final = 400
@@ -54,7 +57,8 @@ class RequestId:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                asked = {"method": scope["method"], "path": scope["path"], "request_id": request_id}
+                path = scope["path"][:LONGEST_PATH]
+                asked = {"method": scope["method"], "path": path, "request_id": request_id}
                 log.info("answered", status=message["status"], **asked)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
@@ -64,6 +68,8 @@ class RequestId:
 
         try:
             await self.app(scope, receive, answer)
+        except ClientDisconnect:
+            log.info("hung up", method=scope["method"], request_id=request_id)
         except Exception as error:
             if started:
                 raise
@@ -124,22 +130,29 @@ class StrictRequest(Request):
     """A request whose body is small, UTF-8 and unambiguous JSON, or refused."""
 
     async def body(self) -> bytes:
-        """Read the body, and no more of it than is allowed.
+        """Read the body, no more of it than is allowed and no longer.
 
         Raises:
-            Problem: it is too large, or encoded.
+            Problem: it is too large, too slow, or encoded.
         """
         if not hasattr(self, "_body"):
             if self.headers.get("content-encoding", "identity") != "identity":
                 raise Problem("unsupported_media_type", "The body has a Content-Encoding; send it without one.")
-            chunks, size = [], 0
-            async for chunk in self.stream():
-                size += len(chunk)
-                if size > LARGEST_BODY:
-                    raise Problem("body_too_large", f"The body is larger than {LARGEST_BODY} bytes; send less.")
-                chunks.append(chunk)
-            self._body = b"".join(chunks)
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    self._body = await self._read()
+            except TimeoutError:
+                detail = f"The body had not arrived after {BODY_SECONDS:g} seconds; send it in one piece."
+                raise Problem("body_too_slow", detail, headers={"Connection": "close"}) from None
         return self._body
+
+    async def _read(self) -> bytes:
+        read = bytearray()
+        async for chunk in self.stream():
+            read += chunk
+            if len(read) > LARGEST_BODY:
+                raise Problem("body_too_large", f"The body is larger than {LARGEST_BODY} bytes; send less.")
+        return bytes(read)
 
     async def json(self) -> Any:  # noqa: ANN401  # JSON
         """Read the body as JSON.
@@ -161,6 +174,8 @@ class StrictRequest(Request):
             raise Problem("malformed_body", f"The body is nested too deeply; stay within {DEEPEST} levels.") from None
         except ValueError as error:
             raise Problem("malformed_body", _why(error)) from None
+        if _size(value) > MOST_VALUES:
+            raise Problem("malformed_body", f"The body holds more than {MOST_VALUES} values; send less at a time.")
         found: list[FieldError] = []
         _inspect(value, "", 0, found)
         if found:
@@ -169,15 +184,18 @@ class StrictRequest(Request):
 
 
 class Route(APIRoute):
-    """A route that reads strict requests and knows all of its query parameters."""
+    """A route that knows who asks before it reads what they send, reads strict requests, and knows its parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's handler."""
         handle = super().get_route_handler()
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
         takes_body = self.body_field is not None
+        public = any(declared.call is deps.everybody for declared in self.dependant.dependencies)
 
         async def strict(request: Request) -> Response:
+            if not public:
+                await deps.find_out(request)
             _check_query(request, known)
             strict_request = StrictRequest(request.scope, request.receive)
             if await strict_request.body() and request.method not in READS:
@@ -233,6 +251,19 @@ def _check_media_type(request: Request) -> None:
         raise Problem(
             "unsupported_media_type", "The body is not declared as application/json in UTF-8; declare and encode it so."
         )
+
+
+def _size(value: object) -> int:
+    """Count the values of a body, as far as it matters: who sends more than is allowed is told so at once."""
+    waiting, count = [value], 0
+    while waiting and count <= MOST_VALUES:
+        found = waiting.pop()
+        count += 1
+        if isinstance(found, dict):
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+    return count + len(waiting)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from app.db import clients, ids, keys, staff
 from app.db.idempotency import Answer
 from app.db.ids import NewKey
 from app.db.keys import After, Key
+from app.db.statements import ConstraintError
 from app.domain.access import Permission
 from app.domain.errors import FieldError
 from app.domain.events import Role
@@ -144,8 +145,14 @@ async def rotate_key(
         old, id=fresh.id, digest=fresh.digest, created_at=now, expires_at=expires_at, revoked_at=None, replaces=old.id
     )
     until = now + timedelta(seconds=asked.overlap_seconds)
-    if not await once.write(lambda: keys.rotate(held.pool, key, until, _kept(once, key))):
-        raise Problem("nothing_to_change", "This key has ended already; make a new one.")
+    try:
+        if not await once.write(lambda: keys.rotate(held.pool, key, until, _kept(once, key))):
+            raise Problem("nothing_to_change", "This key has ended already; make a new one.")
+    except ConstraintError as error:
+        if error.name == "uq_api_keys_replaces":
+            detail = "This key was replaced before; rotate the one that followed it, or make a new one."
+            raise Problem("nothing_to_change", detail) from None
+        raise
     return _told(key, fresh)
 
 

@@ -87,6 +87,7 @@ async def readyz(held: Held, at: WallClock) -> Response:
     """Tell whether the database answers with the schema this version needs, and when the worker last swept."""
     try:
         found = await upkeep.readiness(held.pool)
+        await upkeep.login(held.contact_pool)
     except DatabaseUnavailableError:
         found = None
     migrated = found is not None and found.revision not in {None, *held.behind} and not (found.owner or found.superuser)

@@ -383,26 +383,26 @@ def event_shape(event: Event, viewer: Actor) -> EventShape:
         number=event.number,
         kind=event.kind,
         at=event.at,
-        actor=_actor(event.actor),
+        actor=_actor(event.actor, viewer),
         data=dict(visibility.shown(event, viewer)),
         internal=event.internal,
         audience=list(visibility.told(event, viewer)),
     )
 
 
-def message_shape(event: Event) -> MessageShape:
+def message_shape(event: Event, viewer: Actor) -> MessageShape:
     """Write the message that an event carries."""
     return MessageShape(
         id=UUID(event.data["message_id"]),
         visibility=Visibility.INTERNAL if event.internal else Visibility.PUBLIC,
-        author=_actor(event.actor),
+        author=_actor(event.actor, viewer),
         text=event.data["text"],
         at=event.at,
     )
 
 
-def _actor(actor: Actor) -> ActorShape:
-    return ActorShape(role=actor.role, id=actor.id)
+def _actor(actor: Actor, viewer: Actor) -> ActorShape:
+    return ActorShape(role=actor.role, id=visibility.named(actor, viewer))
 
 
 def year_of(at: datetime) -> str:

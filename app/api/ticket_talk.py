@@ -20,7 +20,7 @@ from app.db import ids
 from app.db.events import Selection
 from app.domain.acts import endings, talk
 from app.domain.eligibility import Outcome
-from app.domain.events import CLIENTS, Event, EventKind
+from app.domain.events import CLIENTS, Actor, Event, EventKind
 from app.domain.policy import Terms
 from app.domain.ticket import Case, Resolution, Status, Ticket
 
@@ -88,14 +88,14 @@ async def send_message(body: MessageRequest, acting: ActingOn) -> Response:
     message_id = ids.new_id()
     say: dict[str, Any] = {"message_id": message_id, "text": body.text}
     if body.visibility is Visibility.INTERNAL:
-        return await acting.do(lambda case: talk.note(case, **say), _message(message_id))
+        return await acting.do(lambda case: talk.note(case, **say), _message(message_id, acting.caller.actor))
     reopens = body.reopen and await _would_reopen(acting)
 
     def reply(case: Case) -> list[Event]:
         resolved = reopens and case.ticket.status is Status.RESOLVED
         return endings.reply_and_reopen(case, **say) if resolved else talk.reply(case, **say)
 
-    return await acting.do(reply, _message(message_id))
+    return await acting.do(reply, _message(message_id, acting.caller.actor))
 
 
 async def _would_reopen(acting: Acting) -> bool:
@@ -130,9 +130,10 @@ async def expect_resolution(body: Expectation, acting: ActingOn) -> Response:
     )
 
 
-def _message(message_id: UUID) -> Show:
+def _message(message_id: UUID, viewer: Actor) -> Show:
     def show(_changed: Ticket, _terms: Terms, happened: tuple[Event, ...]) -> tuple[int, Told]:
-        return 201, message_shape(next(e for e in happened if e.data.get("message_id") == str(message_id)))
+        said = next(event for event in happened if event.data.get("message_id") == str(message_id))
+        return 201, message_shape(said, viewer)
 
     return show
 
@@ -142,5 +143,5 @@ async def list_messages(ticket_id: str, held: Held, caller: AnyCaller, pages: Pa
     """List what was said, the oldest first; a contact sees what is public."""
     found, _ = await acts.seen(held, caller, ticket_id)
     page = await tickets.events_page(caller, found, pages, Selection(MESSAGES))
-    items = [message_shape(event) for event in page.rows]
+    items = [message_shape(event, caller.actor) for event in page.rows]
     return answer(Page[MessageShape](items=items, next_cursor=page.next_cursor), headers=page.headers)

@@ -81,7 +81,7 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 @asynccontextmanager
-async def connected(url: str, *, role: str = pools.HOUSE) -> AsyncIterator[Pool]:
+async def connected(url: str, *, role: str = pools.HOUSE, named: str = "DATABASE_URL") -> AsyncIterator[Pool]:
     """Give a connection with the rights of the running application.
 
     Raises:
@@ -95,7 +95,7 @@ async def connected(url: str, *, role: str = pools.HOUSE) -> AsyncIterator[Pool]
         if not hasattr(error, "sqlstate"):
             raise
         raise StartError(
-            f"The database refuses the application ({error}); run `python -m app migrate`, or mend DATABASE_URL."
+            f"The database refuses the application ({error}); run `python -m app migrate`, or mend {named}."
         ) from None
     try:
         yield pool
@@ -110,8 +110,15 @@ async def _require_walls(found: Database, *, exposed: bool) -> None:
         StartError: one of them may, where others than the developer may call.
     """
     for name, role in (("DATABASE_URL", pools.HOUSE), ("CONTACT_DATABASE_URL", pools.CONTACT)):
-        async with connected(found.addresses[name], role=role) as pool:
-            login = await upkeep.login(pool)
+        try:
+            async with connected(found.addresses[name], role=role, named=name) as pool:
+                login = await upkeep.login(pool)
+        except DatabaseUnavailableError:
+            if role == pools.HOUSE:
+                raise
+            raise StartError(
+                "The database can't be reached by the login for contacts; mend CONTACT_DATABASE_URL."
+            ) from None
         if exposed and login and (login.unbounded or (role == pools.CONTACT and login.house)):
             raise StartError(
                 f"The login of {name} may do more than {role}: give it one that is a member of {role} and of"

@@ -15,7 +15,7 @@ from app.db.keys import Key
 from app.db.policies import Book, Calendar, Version
 from app.db.pool import Pool
 from app.db.staff import Agent
-from app.db.statements import ConstraintError
+from app.db.statements import ConstraintError, LockTimeoutError
 from app.domain import policy
 from app.domain.events import Role
 from app.domain.hours import DateException
@@ -62,12 +62,17 @@ async def publish_next(pool: Pool, document: dict[str, Any], *, clock: Callable[
 
     Raises:
         InvalidDocumentError: naming every field that is wrong.
-        StartError: another version takes effect at the same instant, or was published meanwhile.
+        StartError: another version takes effect at the same instant, or was published meanwhile, or those who
+            write tickets don't come to an end.
     """
     async with pools.transaction(pool, snapshot=check) as connection:
         if not check:
             # Whoever is writing a ticket now is waited for, and whoever comes later sees the new version.
-            await tickets.hold_back_writes(connection)
+            try:
+                await tickets.hold_back_writes(connection)
+            except LockTimeoutError:
+                sentence = "Too many tickets are being written right now; publish this again in a moment."
+                raise StartError(sentence) from None
         book = Book(connection)
         await book.read()
         version = book.upcoming(document, clock())

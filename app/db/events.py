@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, and_, func, literal_column, select, type_coerce
+from sqlalchemy import ClauseElement, Select, func, literal_column, select, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.statements import Narrowing, many
 from app.db.tables import Shaped, events
@@ -28,9 +29,7 @@ class Selection(Narrowing):
     until: datetime | None = None
 
 
-@many(Event)
-def of_ticket(client_id: UUID, ticket_id: UUID, after: int, only: Selection, most: int) -> ClauseElement:
-    """List a ticket's events after a number, in their order."""
+def _of_ticket(client_id: UUID, ticket_id: UUID, data: Any) -> Select[Any]:  # noqa: ANN401  # a column
     table = events.c
     actor = func.jsonb_build_object(
         literal_column("'role'"),
@@ -40,23 +39,37 @@ def of_ticket(client_id: UUID, ticket_id: UUID, after: int, only: Selection, mos
         literal_column("'client_id'"),
         table.actor_client_id,
     )
-    query = (
+    return (
         select(
             table.kind,
             table.at,
             type_coerce(actor, Shaped(_read_actor)).label("actor"),
-            table.data,
+            data,
             table.internal,
             type_coerce(table.audience, Shaped(tuple)).label("audience"),
             table.number,
             table.version,
         )
-        .where(within(client_id, table.client_id), and_(table.ticket_id == ticket_id, table.number > after))
+        .where(within(client_id, table.client_id), table.ticket_id == ticket_id)
         .order_by(table.number)
-        .limit(most)
     )
+
+
+@many(Event)
+def of_ticket(client_id: UUID, ticket_id: UUID, after: int, only: Selection, most: int) -> ClauseElement:
+    """List a ticket's events after a number, in their order."""
+    table = events.c
+    query = _of_ticket(client_id, ticket_id, table.data).where(table.number > after).limit(most)
     if only.until is not None:
         query = query.where(table.at <= only.until)
     if only.kinds is not None:
         query = query.where(table.kind == func.any(only.kinds))
     return query if only.internal is None else query.where(table.internal == only.internal)
+
+
+@many(Event)
+def story(client_id: UUID, ticket_id: UUID, until: datetime | None) -> ClauseElement:
+    """List all events of a ticket up to an instant as far as a fold needs them: without the words that were said."""
+    wordless = events.c.data.op("-", return_type=JSONB())(literal_column("'text'")).label("data")
+    query = _of_ticket(client_id, ticket_id, wordless)
+    return query if until is None else query.where(events.c.at <= until)

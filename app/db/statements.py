@@ -6,6 +6,7 @@ the values; what would go wrong later (lists that expand, defaults made in Pytho
 into text, columns that don't fit) is refused then.
 """
 
+import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -39,6 +40,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Row = TypeVar("Row")
 
+LONGEST_SECONDS: Final = 4
 DIALECT: Final[Dialect] = dialects.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 UNAVAILABLE: Final = (
     OSError,
@@ -207,9 +209,10 @@ def effect(declare: Callable[P, ClauseElement]) -> Statement[P, bool]:
 
 
 async def answered(waiting: Awaitable[T]) -> T:
-    """Wait for the database and say in our own words what went wrong."""
+    """Wait for the database, a free connection included, and say in our own words what went wrong."""
     try:
-        return await waiting
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return await waiting
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintError(error.constraint_name or "") from error
     except asyncpg.LockNotAvailableError as error:

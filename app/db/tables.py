@@ -216,6 +216,8 @@ api_keys = Table(
     Column("replaces", Text, ForeignKey("api_keys.id"), nullable=True),
     ForeignKeyConstraint(["client_id", "contact_id"], ["contacts.client_id", "contacts.id"]),
     Index(None, "created_at", "id"),
+    # A key is followed by one other.
+    Index("uq_api_keys_replaces", "replaces", unique=True),
     CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint(
         "role IN ('contact', 'client_admin', 'agent', 'lead', 'admin', 'auditor', 'automation')", name="role"

@@ -1,10 +1,11 @@
-"""The second wall between clients: row-level security, opened for one client by each statement itself.
+"""Both walls between clients: a statement's own condition, and row-level security that the statement opens.
 
 A statement that is about one client says so twice. Its own condition names the client, and its gate tells
 the database, which shows a contact's session no other rows, whatever else the statement says. The gate is
-a part of the statement, so it costs no round trip, and what it sets is gone with the statement. It names
-no column, so PostgreSQL looks at it before the rows below it (`One-Time Filter`). Every level of a query
-that reads a protected table needs its own.
+a part of the statement, so it costs no round trip, and what it sets is gone with the transaction: with the
+statement, as none is begun around a contact's. It guards against what was forgotten, not against somebody
+who may write SQL. It names no column, so PostgreSQL looks at it before the rows below it (`One-Time Filter`).
+Every level of a query that reads a protected table needs its own.
 """
 
 from typing import Any, Final
@@ -16,14 +17,14 @@ CLIENT: Final = "app.client_id"
 
 
 def opened(client_id: Any) -> ColumnElement[bool]:  # noqa: ANN401  # a value, or the bind in its place
-    """Open the wall for a client, for this statement only."""
+    """Open row-level security for a client: the second wall alone."""
     text = func.coalesce(cast(client_id, Text), literal_column("''"))
     gate = func.set_config(literal_column(f"'{CLIENT}'"), text, literal_column("true"))
     return select(gate).scalar_subquery().is_not(None)
 
 
 def within(client_id: Any, column: ColumnElement[Any]) -> ColumnElement[bool]:  # noqa: ANN401  # the same
-    """Keep a level of a query to one client's rows."""
+    """Keep a level of a query to one client's rows, by both walls."""
     return and_(opened(client_id), column == client_id)
 
 

@@ -45,6 +45,11 @@ def told(event: Event, viewer: Actor) -> Sequence[str]:
     return tuple(name for name in event.audience if viewer.role not in CLIENTS or name == "client")
 
 
+def named(actor: Actor, viewer: Actor) -> UUID | None:
+    """Return who did something, as far as a viewer may know: to a client everybody of the house is the house."""
+    return actor.id if actor.role in CLIENTS or viewer.role not in CLIENTS else None
+
+
 def _without(value: object) -> object:
     if not isinstance(value, Mapping):
         return value

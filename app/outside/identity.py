@@ -229,10 +229,13 @@ def _identity(issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
 
     Raises:
         ValueError: it lives too long, or calls them by what is no name.
+        TypeError: a claim is of another kind.
     """
     subject, scope = claims["sub"], claims.get("scope", "")
     if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
         raise ValueError("a token lives for a day at most")
+    if not isinstance(scope, str):
+        raise TypeError("scopes are one text")
     if not 1 <= len(subject) <= LONGEST_SUBJECT or not subject.isprintable():
         raise ValueError("a subject is a line of text")
     return Identity(issuer.issuer, issuer.people, subject, tuple(scope.split()))

@@ -8,14 +8,12 @@ import structlog
 
 from app.db import events, tickets
 from app.db import pool as pools
-from app.db.events import Selection
 from app.db.pool import Pool, Transaction
 from app.domain import fold
 from app.domain.ticket import Ticket
 
 log: Final = structlog.get_logger()
 BATCH: Final = 200
-WHOLE_STORY: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ async def run(pool: Pool) -> Result:
 
 
 async def _same(connection: Transaction, found: Ticket) -> bool:
-    story = await events.of_ticket(connection, found.client_id, found.id, 0, Selection(), WHOLE_STORY)
+    story = await events.story(connection, found.client_id, found.id, None)
     whole = [event.number for event in story] == list(range(1, found.last_number + 1))
     try:
         same = whole and fold.fold(None, story) == found

@@ -22,6 +22,7 @@ def upgrade() -> None:
 
 INDEXES = (
     ("ix_api_keys_created_at_id", "api_keys", ["created_at", "id"], False),
+    ("uq_api_keys_replaces", "api_keys", ["replaces"], True),
     ("uq_agents_identity_issuer_identity_subject", "agents", ["identity_issuer", "identity_subject"], True),
 )
 
@@ -29,4 +30,5 @@ INDEXES = (
 def downgrade() -> None:
     """Drop the indexes."""
     op.drop_index("uq_agents_identity_issuer_identity_subject", table_name="agents")
+    op.drop_index("uq_api_keys_replaces", table_name="api_keys")
     op.drop_index("ix_api_keys_created_at_id", table_name="api_keys")

@@ -46,7 +46,7 @@ OWN = "{} = nullif(current_setting('app.client_id', true), '')::uuid"
 
 READ = (
     "clients, contacts, agreements, subscriptions, policy_acknowledgements, eligibility_checks, eligibility_overrides,"
-    " tickets, clock_cycles, events, idempotency_keys, policy_versions, calendars, calendar_revisions"
+    " tickets, clock_cycles, events, idempotency_keys, policy_versions, calendar_revisions"
 )
 ADDED = "policy_acknowledgements, eligibility_checks, tickets, clock_cycles, events, idempotency_keys"
 CHANGED = "contacts, tickets, clock_cycles"

@@ -8,6 +8,7 @@ import pytest
 from app.db import clients, ids
 from app.db.clients import Contact
 from app.domain.events import Role
+from app.domain.ticket import ActName
 from tests.api.conftest import LONG_AGO, Desk
 
 WORD = {"text": "A word."}
@@ -64,7 +65,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "amend": {"outage_statement": "The whole shop."},
     "feedback": {"rating": 4},
 }
-CHANGED = {"acknowledge", "resume", "request-escalation"}
+
+
+def test_every_act_has_its_row() -> None:
+    assert ROWS.keys() == set(ActName)
 
 
 async def do(desk: Desk, who: str, act: str, ticket: Any, version: int) -> Any:

@@ -3,9 +3,11 @@
 `UPDATE_EXAMPLES=1` writes them anew.
 """
 
+import asyncio
 import json
 import os
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,7 +18,7 @@ import yaml
 from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.api import acting, system, tickets
+from app.api import acting, front_door, system, tickets
 from app.api.errors import TITLES
 from app.db import statements
 from app.db import tickets as stored_tickets
@@ -286,6 +288,15 @@ async def every_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     large = {"content": b" " * 300_000, "headers": {"Content-Type": "application/json"}}
     await fail("standard", "POST", "/v1/tickets", **large)
     await fail("standard", "POST", "/v1/tickets", content=b"x", headers={"Content-Type": "text/plain"})
+
+    async def drop_by_drop() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(front_door, "BODY_SECONDS", 0.1)
+        await fail("standard", "POST", "/v1/tickets", content=drop_by_drop(), headers=large["headers"])
     await fail("standard", "POST", "/v1/tickets", desk.request(subject="", channel="fax"))
     early = {"channel": "portal", "category": "question", "as_of": "2020-01-01T00:00:00Z"}
     await fail("standard", "POST", "/v1/eligibility-checks", early)

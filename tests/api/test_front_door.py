@@ -1,10 +1,13 @@
 """The front door: what isn't well-formed, small, strict JSON from somebody known goes no further."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from app.db import ids, keys
 from app.domain.events import Role
@@ -220,10 +223,10 @@ async def test_a_key_that_is_none_is_not_called_missing(desk: Desk) -> None:
 
 
 async def test_a_refusal_is_never_larger_than_what_was_refused(desk: Desk) -> None:
-    name, wrong = "~" * 64, "[" + ",".join(["1e19"] * 40_000) + "]"
+    name, wrong = "~" * 64, "[" + ",".join(["1" + "0" * 24] * 9_000) + "]"
     for _ in range(18):
         wrong = f'{{"{name}":{wrong}}}'
-    response = await desk.call(None, "POST", "/v1/tickets", content=wrong.encode(), headers=JSON)
+    response = await desk.call("standard", "POST", "/v1/tickets", content=wrong.encode(), headers=JSON)
     assert (response.status_code, len(response.json()["errors"])) == (422, 100)
     assert len(response.content) < len(wrong)
     unknown = json.dumps({f"f{number}": 1 for number in range(2_000)}).encode()
@@ -290,3 +293,45 @@ async def test_a_body_where_none_is_taken_is_refused_by_field(desk: Desk, path: 
     for nothing in ({}, None):
         assert (await desk.call("admin", "POST", path, nothing)).status_code == 404
     assert (await desk.call("admin", "POST", path, [1])).json()["errors"][0]["pointer"] == ""
+
+
+async def test_whoever_is_not_known_is_told_so_before_their_body_is_read(desk: Desk) -> None:
+    headers = {"Content-Type": "application/json"}
+    for body in (b"{", b"[" * 100_000, b" " * 300_000):
+        refused = await desk.call(None, "POST", "/v1/tickets", content=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was asked for")
+        yield b""
+
+    refused = await desk.call(None, "POST", "/v1/tickets", content=never(), headers=headers)
+    assert refused.status_code == 401
+
+
+@pytest.mark.parametrize(("count", "status"), [(9_990, 422), (10_001, 400)])
+async def test_a_body_of_very_many_values_is_refused_at_once(desk: Desk, count: int, status: int) -> None:
+    refused = await desk.call("standard", "POST", "/v1/tickets", {"subject": [1] * count})
+    assert refused.status_code == status
+
+
+async def test_hanging_up_is_nobodys_fault(desk: Desk, app: tuple[FastAPI, httpx.AsyncClient], capsys: Any) -> None:
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    headers = {"content-type": "application/json", "authorization": f"Bearer {desk.keys['standard']}"}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/v1/tickets", "raw_path": b"/v1/tickets", "query_string": b"", "root_path": "", "state": {},
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "server": ("desk.test", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    answered = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    await app[0](scope, receive, send)
+    assert answered == []
+    assert "Traceback" not in capsys.readouterr().out

@@ -254,6 +254,7 @@ def test_who_may_see_what_is_decided_in_one_place() -> None:
         ("api/eligibility.py", "knows_the_house"),
         ("api/eligibility.py", "whose_questions"),
         ("api/ticket_shapes.py", "knows_the_house"),
+        ("api/ticket_shapes.py", "named"),
         ("api/ticket_shapes.py", "shown"),
         ("api/ticket_shapes.py", "told"),
         ("api/tickets.py", "internal_filter"),

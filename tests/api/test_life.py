@@ -458,3 +458,26 @@ async def test_a_ticket_says_when_it_stops_waiting_and_when_it_can_no_longer_be_
     assert resolved["next_change_at"] == resolved["reopens_until"] == z("2026-01-16 16:00:00")
     closed = await desk.act("standard", ticket, "close", **WHY)
     assert closed["next_change_at"] is None
+
+
+async def test_to_a_client_everybody_of_the_house_is_the_house(desk: Desk) -> None:
+    ticket = await desk.open()
+    await desk.say("agent", ticket, "We look into it.")
+    path = f"/v1/tickets/{ticket['id']}"
+    for who, known in (("standard", False), ("agent2", True)):
+        authors = [message["author"] for message in (await desk.get(who, f"{path}/messages"))["items"]]
+        actors = [event["actor"] for event in (await desk.get(who, f"{path}/events"))["items"]]
+        assert {person["role"] for person in actors} >= {"agent", "contact"}
+        assert {bool(person["id"]) for person in (*authors, *actors) if person["role"] == "agent"} == {known}
+        assert all(person["id"] for person in actors if person["role"] == "contact")
+
+
+async def test_a_long_story_is_read_without_its_words(desk: Desk) -> None:
+    ticket = await desk.open()
+    for _ in range(3):
+        await desk.say("standard", ticket, "x" * 20_000)
+    stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
+    assert stored is not None
+    story = await stored_events.story(desk.pool, stored.client_id, stored.id, None)
+    assert fold.fold(None, story) == stored
+    assert not any("text" in event.data for event in story)

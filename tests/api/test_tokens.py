@@ -247,6 +247,7 @@ BAD: dict[str, Callable[[Provider], str]] = {
     "an end beyond all numbers": claiming('"u-1"', "1e999"),
     "an end that is no number": forged(exp="tomorrow"),
     "an end that is not a number": claiming('"u-1"', "NaN"),
+    "scopes in a list": forged(scope=["tickets:read"]),
     "a critical header": forged(headers={"crit": ["exp"], "exp": 1}),
     "a payload of its own sort": forged(headers={"crit": ["b64"], "b64": False}),
     "another type": forged(headers={"typ": "dpop+jwt"}),

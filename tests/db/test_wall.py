@@ -80,7 +80,6 @@ async def test_what_a_contacts_session_may_do_at_all(owner: asyncpg.Connection) 
     assert {row["table_name"]: row["rights"] for row in rights} == {
         "agreements": "SELECT",
         "calendar_revisions": "SELECT",
-        "calendars": "SELECT",
         "clients": "SELECT",
         "clock_cycles": "INSERT SELECT UPDATE",
         "contacts": "SELECT UPDATE",

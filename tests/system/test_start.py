@@ -104,6 +104,33 @@ def test_every_unsafe_setting_is_named_at_once() -> None:
     assert all(name in said for name in ("TEST_CLOCK", "; DATABASE_URL", "CONTACT_DATABASE_URL", "CORS_ORIGINS"))
 
 
+@pytest.mark.parametrize(
+    ("house", "contacts", "said"),
+    [
+        ("kawan_owner", "kawan_portal", "The login of DATABASE_URL may do more than kawan_runtime: give it one"),
+        ("kawan_app", "kawan_owner", "The login of CONTACT_DATABASE_URL may do more than kawan_contact: give it one"),
+        (
+            "kawan_app",
+            "kawan_app/",
+            'set role "kawan_contact"); run `python -m app migrate`, or mend CONTACT_DATABASE_',
+        ),
+        ("kawan_portal", "kawan_app", 'set role "kawan_runtime"); run `python -m app migrate`, or mend DATABASE_URL.'),
+    ],
+)
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="another server has other logins")
+def test_a_login_that_may_do_more_than_it_is_for_is_refused_in_production(
+    house: str, contacts: str, said: str, port: int, app_url: str
+) -> None:
+    plain = app_url.replace("+asyncpg", "", 1)
+    # The same login by another address is no other login.
+    more = "&application_name=other" if contacts.endswith("/") else ""
+    urls = {
+        "DATABASE_URL": plain.replace("kawan_app@", f"{house}@"),
+        "CONTACT_DATABASE_URL": plain.replace("kawan_app@", f"{contacts.strip('/')}@") + more,
+    }
+    assert said in refusal("serve", ENVIRONMENT="production", PORT=port, **urls)
+
+
 def test_every_senseless_setting_is_named_at_once() -> None:
     said = refusal("serve", PORT="none", LOG_LEVEL="loud", ISSUERS="https://login.kawan.example")
     assert all(name in said for name in ("PORT: ", "LOG_LEVEL: ", "ISSUERS: write it as a JSON list of issuers"))
