@@ -16,6 +16,7 @@ from app.db.statements import Connection, ConstraintError, LockTimeoutError
 
 T = TypeVar("T")
 KEPT_HEADERS: Final = ("Location", "ETag", "Content-Type")
+TAKEN: Final = "pk_idempotency_keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +65,22 @@ class Once:
         """
         try:
             return await write()
-        except ConstraintError:
+        except ConstraintError as error:
             # Whichever constraint a twin broke first: if it was a twin, its answer is there now.
             await self.replay()
+            if error.name == TAKEN:
+                # By the code of before, which doesn't say whose person it answered.
+                raise self._in_use() from None
             raise
         except LockTimeoutError:
             if self.key is None:
                 raise
-            detail = "A request with this key is still under way; wait for it, or ask again in a second."
-            raise Problem("idempotency_key_in_use", detail, headers={"Retry-After": "1"}) from None
+            raise self._in_use() from None
+
+    @staticmethod
+    def _in_use() -> Problem:
+        detail = "A request with this key is still under way; wait for it, or ask again in a second."
+        return Problem("idempotency_key_in_use", detail, headers={"Retry-After": "1"})
 
 
 async def once(

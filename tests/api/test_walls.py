@@ -264,3 +264,16 @@ async def test_hundreds_of_mixed_and_cut_off_requests_carry_nothing_over(desk: D
     assert foreign_seen == 0
     assert set(answered) == {200, 404, 422}
     assert answered[200] > 150
+
+
+async def test_a_key_that_the_code_of_before_has_answered_is_in_use_and_no_fault(desk: Desk, owner_url: str) -> None:
+    async def ask() -> httpx.Response:
+        return await desk.call("standard", "POST", "/v1/tickets", desk.request(), headers={"Idempotency-Key": "k"})
+
+    assert (await ask()).status_code == 201
+    owner = await asyncpg.connect(owner_url.replace("+asyncpg", "", 1))
+    await owner.execute("UPDATE idempotency_keys SET client_id = NULL")
+    await owner.close()
+    again = await ask()
+    assert (again.status_code, again.json()["code"]) == (409, "idempotency_key_in_use")
+    assert len((await desk.get("standard", "/v1/tickets"))["items"]) == 1
