@@ -36,6 +36,7 @@ from app.db.policies import Book
 from app.db.pool import Pool
 from app.outside import identity
 from app.outside.identity import Issuer, Issuers, People
+from app.outside.limits import Limits
 from app.settings import Settings, Trusted
 from app.worker import sweep
 
@@ -56,7 +57,10 @@ ROUTERS: Final = (
     portal.router,
     system.router,
 )
-EXPOSED: Final = ("ETag", "Location", "Link", "X-Request-Id", "Idempotency-Replayed", "Retry-After")
+EXPOSED: Final = (
+    *("ETag", "Location", "Link", "X-Request-Id", "Idempotency-Replayed"),
+    *("Retry-After", "RateLimit", "RateLimit-Policy"),
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -124,12 +128,15 @@ def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework 
             contact_pool = await pools.connect(settings.contacts_url, size=settings.pool_size, role=pools.CONTACT)
             opened.push_async_callback(contact_pool.close)
             http = await opened.enter_async_context(identity.client())
+            limits = Limits(settings.requests, max(1, settings.pool_size // 2), settings.rate_limit_storage)
+            opened.push_async_callback(limits.close)
             app.state.runtime = Runtime(
                 pool=pool,
                 contact_pool=contact_pool,
                 book=Book(pool),
                 cursor_secret=await _secret(pool, "cursors"),
                 issuers=Issuers((_believed(issuer) for issuer in settings.issuers), http),
+                limits=limits,
                 test_clock=settings.test_clock,
                 sweep=sweep.run,
                 behind=migrations.behind(),

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ORIGIN: Final = re.compile(r"https?://[^/\s,*?#@]+", re.ASCII)
 DRIVER: Final = "postgresql+asyncpg://"
+RATE: Final = re.compile(r"[1-9]\d{0,8}/(second|minute|hour)", re.ASCII)
+STORAGE: Final = re.compile(r"(redis|valkey)s?://[^/\s]", re.ASCII)
 ADDRESS: Final = r"^https?://[^/\s?#@]+(/[^\s?#]*)?$"
 Algorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
@@ -59,6 +61,13 @@ class Settings(BaseSettings):
     pool_size: int = Field(
         8, ge=1, le=100, description="Database connections of one API process, for the house and for contacts each."
     )
+    rate_limit: str = Field(
+        "",
+        description="How many requests one principal may make, such as `1200/minute`.",
+    )
+    rate_limit_storage: str = Field(
+        "memory://", description="Where they are counted: in each process, or in a Redis or Valkey that all share."
+    )
     sweep_seconds: float = Field(1.0, gt=0, le=3600, description="How long the worker rests between sweeps.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
 
@@ -103,6 +112,22 @@ class Settings(BaseSettings):
             raise ValueError("name each issuer once")
         return value
 
+    @field_validator("rate_limit")
+    @classmethod
+    def with_rate(cls, value: str) -> str:
+        """Refuse a rate that can't be counted."""
+        if value and not RATE.fullmatch(value):
+            raise ValueError("write it as a number by second, minute or hour, such as 1200/minute")
+        return value
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def with_storage(cls, value: str) -> str:
+        """Refuse a place where nothing can be counted."""
+        if value != "memory://" and not STORAGE.match(value):
+            raise ValueError("write it as memory:// or redis://host:6379 or valkey://host:6379")
+        return value
+
     @model_validator(mode="after")
     def safe(self) -> Self:
         """Refuse combinations that would leave a door open, all of them at once."""
@@ -125,6 +150,11 @@ class Settings(BaseSettings):
             f"ISSUERS may not be reached by plain http {where}: use https": any(each.plain for each in self.issuers),
         }
         return [sentence for sentence, holds in found.items() if self.exposed and holds]
+
+    @property
+    def requests(self) -> str:
+        """Return how many requests one principal may make: a developer's tests make more than people do."""
+        return self.rate_limit or ("1200/minute" if self.exposed else "100000/minute")
 
     @property
     def exposed(self) -> bool:

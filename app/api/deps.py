@@ -21,6 +21,7 @@ from app.domain import visibility
 from app.domain.access import Permission
 from app.domain.events import CLIENTS, STAFF, Actor, Role
 from app.outside.identity import Issuers, IssuerUnavailableError, People, TokenError
+from app.outside.limits import Limits
 
 KEY: Final = re.compile(r"ke_([0-9a-f]{16})_([0-9a-f]{64})", re.ASCII)
 NO_DIGEST: Final = ids.digest("")
@@ -39,6 +40,7 @@ class Runtime:
     book: Book
     cursor_secret: bytes
     issuers: Issuers
+    limits: Limits
     test_clock: bool
     sweep: Sweep
     behind: frozenset[str]
@@ -135,14 +137,14 @@ async def authenticated(
     return caller
 
 
-async def find_out(request: Request) -> None:
+async def find_out(request: Request) -> Caller:
     """Find out who asks before anything they send is read.
 
     Raises:
         Problem: 401 without a credential that is believed, 403 where nobody is known by it.
     """
     held = runtime(request)
-    await authenticated(request, held, await instant(request, held), await bearer(request))
+    return await authenticated(request, held, await instant(request, held), await bearer(request))
 
 
 async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tuple[Caller, int]:

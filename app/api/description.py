@@ -39,7 +39,7 @@ EXAMPLES: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("examples.
 """A call of each operation as it really went; a test makes them anew and compares."""
 
 ALWAYS: Final = (422, 503)
-WITH_KEY: Final = (401, 403)
+WITH_KEY: Final = (401, 403, 429)
 WITH_BODY: Final = (400, 408, 413, 415)
 WITH_ID: Final = (404,)
 WRITES: Final = (409,)
@@ -68,6 +68,9 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs", {}) | {"ProblemDetails": problem}
     schemas["EligibilityProblem"] = _with_decision()
+    document["components"]["headers"] = {
+        name: {"description": said, "schema": {"type": "string"}} for name, said in HEADERS.items()
+    }
     _name_access(app, {each["operationId"]: each for path in document["paths"].values() for each in path.values()})
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -103,20 +106,26 @@ HEADERS: Final = {
     "X-Request-Id": "The request's id, as given or made; tell it when you report a fault.",
     "ETag": "The version in quotes, for If-Match.",
     "Location": "Where the new thing is read.",
+    "RateLimit": "What is left of your requests: r in this window, which ends in t seconds.",
+    "RateLimit-Policy": "How many requests you may make: q in a window of w seconds.",
+    "Retry-After": "In how many seconds to try again.",
     "Link": 'The next page as <address>; rel="next"; absent on the last.',
     "Idempotency-Replayed": "`true` where this is the first answer again, as it was then: read the ticket for now.",
 }
+COUNTED: Final = frozenset({"200", "201", "204", "429"})
 
 
 def _declare_headers(path: str, method: str, operation: dict[str, Any]) -> None:
     """Say which headers an answer carries."""
     for status, response in operation["responses"].items():
         names = ["X-Request-Id"]
+        names += ["RateLimit", "RateLimit-Policy"] if "security" in operation and status in COUNTED else []
+        names += ["Retry-After"] if status in {"429", "503"} else []
         if status in {"200", "201"}:
             listed = operation["operationId"].startswith("list_")
             names += ["Link"] if listed else ["ETag"] if path.startswith("/v1/") else []
             names += ["Location", "Idempotency-Replayed"] if (method, status) == ("post", "201") else []
-        response["headers"] = {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _leave_out(operation: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "idempotency_key_in_use": (409, "A request with this key is still under way"),
     "precondition_failed": (412, "The version you have is not the current one"),
     "precondition_required": (428, "Say which version you mean"),
+    "too_many_requests": (429, "So many requests are more than one may make"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "Send JSON"),
     "validation_failed": (422, "Some fields are wrong"),

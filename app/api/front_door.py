@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 from fastapi.dependencies.utils import get_flat_params
@@ -19,11 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import deps, errors
 from app.api.errors import MOST_ERRORS, Problem
+from app.db.statements import DatabaseUnavailableError
 from app.domain.errors import FieldError
+from app.outside.limits import NoTurnError
 
 log: Final = structlog.get_logger()
 LARGEST_BODY: Final = 256 * 1024
 BODY_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 4.5
 DEEPEST: Final = 20
 MOST_VALUES: Final = 10_000
 LARGEST_NUMBER: Final = 2**63
@@ -33,6 +36,9 @@ NO_GZIP: Final = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECAS
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 CONTROLS: Final = re.compile("[\x00-\x1f\x7f]")
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class RequestId:
@@ -64,6 +70,7 @@ class RequestId:
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                headers.update(scope["state"].get("quota", {}))
             await send(message)
 
         try:
@@ -186,7 +193,7 @@ class StrictRequest(Request):
 class Route(APIRoute):
     """A route that knows who asks before it reads what they send, reads strict requests, and knows its parameters."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """Wrap the framework's handler."""
         handle = super().get_route_handler()
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
@@ -194,17 +201,57 @@ class Route(APIRoute):
         public = any(declared.call is deps.everybody for declared in self.dependant.dependencies)
 
         async def strict(request: Request) -> Response:
-            if not public:
-                await deps.find_out(request)
+            principal = None if public else await _admit(request)
             _check_query(request, known)
             strict_request = StrictRequest(request.scope, request.receive)
             if await strict_request.body() and request.method not in READS:
                 _check_media_type(request)
                 if not takes_body:
                     _require_empty(await strict_request.json())
-            return await handle(strict_request)
+            if principal is None:
+                return await handle(strict_request)
+            return await _in_turn(principal, handle, strict_request)
 
         return strict
+
+
+async def _admit(request: Request) -> str:
+    """Find out who asks and count it, before anything they send is read; return whose requests it counts among.
+
+    Raises:
+        Problem: 401 or 403 where they aren't believed or known, 429 where they asked for more than they may.
+    """
+    caller = await deps.find_out(request)
+    quota = await deps.runtime(request).limits.count(caller.principal, deps.wall_clock())
+    request.scope["state"]["quota"] = {
+        "RateLimit-Policy": f'"requests";q={quota.limit};w={quota.window_seconds}',
+        "RateLimit": f'"requests";r={max(0, quota.left)};t={quota.reset_seconds}',
+    }
+    if quota.exceeded:
+        detail = (
+            f"This is one more than {quota.limit} requests in {quota.window_seconds} seconds;"
+            " wait as long as Retry-After says."
+        )
+        raise Problem("too_many_requests", detail, headers={"Retry-After": str(quota.reset_seconds)})
+    return caller.principal
+
+
+async def _in_turn(principal: str, handle: Handler, request: Request) -> Response:
+    """Answer when it is the principal's turn, and in bounded time.
+
+    Raises:
+        Problem: 429 where too many of their requests are under way.
+        DatabaseUnavailableError: the answer took too long.
+    """
+    limits = deps.runtime(request).limits
+    try:
+        async with limits.turn(principal), asyncio.timeout(ANSWER_SECONDS):
+            return await handle(request)
+    except NoTurnError:
+        detail = f"More than {limits.at_once} requests are under way; send the next when one is answered."
+        raise Problem("too_many_requests", detail, headers={"Retry-After": "1"}) from None
+    except TimeoutError as error:
+        raise DatabaseUnavailableError("the answer took too long") from error
 
 
 def _require_empty(body: object) -> None:

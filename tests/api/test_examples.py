@@ -16,6 +16,7 @@ import httpx
 import pytest
 import yaml
 from fastapi import FastAPI
+from limits import parse
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.api import acting, front_door, system, tickets
@@ -249,7 +250,7 @@ async def test_every_operation_answers_as_its_example_says(desk: Desk, app: tupl
     compare(EXAMPLES, record.kept)
 
 
-async def every_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:  # noqa: PLR0915
+async def every_error(desk: Desk, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:  # noqa: PLR0915
     kept: dict[str, Any] = {}
 
     async def fail(who: str | None, method: str, path: str, body: Any = None, **more: Any) -> None:
@@ -298,6 +299,10 @@ async def every_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
         patched.setattr(front_door, "BODY_SECONDS", 0.1)
         await fail("standard", "POST", "/v1/tickets", content=drop_by_drop(), headers=large["headers"])
     await fail("standard", "POST", "/v1/tickets", desk.request(subject="", channel="fax"))
+    with monkeypatch.context() as patched:
+        patched.setattr(app.state.runtime.limits, "_rate", parse("1/hour"))
+        await desk.call("lapsed", "GET", "/v1/me")
+        await fail("lapsed", "GET", "/v1/me")
     early = {"channel": "portal", "category": "question", "as_of": "2020-01-01T00:00:00Z"}
     await fail("standard", "POST", "/v1/eligibility-checks", early)
     calendar = (await desk.get("agent", "/v1/calendars?limit=1"))["items"][0]["id"]
@@ -373,8 +378,10 @@ async def policies_that_fail(desk: Desk, fail: Any) -> None:
     await fail("lead", "POST", path, {"reason": "Goodwill."})
 
 
-async def test_every_error_code_has_its_example(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = await every_error(desk, monkeypatch)
+async def test_every_error_code_has_its_example(
+    desk: Desk, app: tuple[FastAPI, httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await every_error(desk, app[0], monkeypatch)
     assert kept.keys() == TITLES.keys()
     compare(ERRORS, dict(sorted(kept.items())))
 

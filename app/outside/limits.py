@@ -1,0 +1,112 @@
+"""How much one principal may ask for: so many requests in a window of time, and so many at once.
+
+The count is kept in this process, or in a Redis or Valkey that all processes share. A window begins
+with its first request and is fixed. While the shared count can't be had, each process counts for
+itself: a desk that answers matters more than an exact limit.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import structlog
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.errors import StorageError
+
+log: Final = structlog.get_logger()
+IN_THIS_PROCESS: Final = "memory://"
+SHARED_SECONDS: Final = 0.25
+APART_SECONDS: Final = 5.0
+TURN_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What is left of a principal's requests in their window, below 0 where they asked for more."""
+
+    limit: int
+    window_seconds: int
+    left: int
+    reset_seconds: int
+
+    @property
+    def exceeded(self) -> bool:
+        """Tell whether this request was one too many."""
+        return self.left < 0
+
+
+class NoTurnError(Exception):
+    """A principal has so many requests under way that this one had to wait for too long."""
+
+
+class Limits:
+    """Counts the requests of each principal, and lets only so many of them work at once."""
+
+    def __init__(self, rate: str, at_once: int, storage: str = IN_THIS_PROCESS) -> None:
+        """Take a rate such as `1200/minute`, how many may work at once, and where it is counted."""
+        self._rate = parse(rate)
+        self.at_once = at_once
+        self._own = MemoryStorage()
+        # The client of Valkey speaks to a Redis as well.
+        self._shared = (
+            None
+            if storage == IN_THIS_PROCESS
+            else RedisStorage(
+                f"async+{storage}",
+                wrap_exceptions=True,
+                implementation="valkey",
+                socket_timeout=SHARED_SECONDS,
+                socket_connect_timeout=SHARED_SECONDS,
+            )
+        )
+        self._apart_until = 0.0
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def count(self, principal: str, at: datetime) -> Quota:
+        """Count one request, and return what is left at that instant."""
+        if self._shared and monotonic() >= self._apart_until:
+            try:
+                async with asyncio.timeout(SHARED_SECONDS):
+                    return await _count(self._shared, self._rate, principal, at)
+            except (StorageError, TimeoutError) as error:
+                self._apart_until = monotonic() + APART_SECONDS
+                log.warning("the shared count of requests can't be had; this process counts alone", reason=str(error))
+        return await _count(self._own, self._rate, principal, at)
+
+    async def close(self) -> None:
+        """Leave the shared count."""
+        if self._shared:
+            bridge: Any = self._shared.bridge  # its class doesn't tell that each of its kind has a connection
+            await bridge.get_connection().aclose()
+
+    @asynccontextmanager
+    async def turn(self, principal: str) -> AsyncIterator[None]:
+        """Wait until fewer of the principal's requests than are allowed work at once.
+
+        Raises:
+            NoTurnError: they didn't become fewer in time.
+        """
+        turns = self._turns.get(principal) or self._turns.setdefault(principal, asyncio.Semaphore(self.at_once))
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await turns.acquire()
+        except TimeoutError:
+            raise NoTurnError from None
+        try:
+            yield
+        finally:
+            turns.release()
+
+
+async def _count(storage: Storage, rate: RateLimitItem, principal: str, at: datetime) -> Quota:
+    key, window = rate.key_for(principal), rate.get_expiry()
+    count = await storage.incr(key, window)
+    reset = await storage.get_expiry(key) - at.timestamp()
+    return Quota(rate.amount, window, rate.amount - count, min(window, max(1, math.ceil(reset))))
