@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app.api import (
+    audit,
     calendar_exceptions,
     calendars,
     clients,
@@ -30,7 +31,7 @@ from app.api import (
 from app.api.deps import Allowed, Needs, Runtime, everybody
 from app.api.errors import HANDLERS
 from app.api.front_door import Compressed, Methods, RequestId
-from app.db import migrations, upkeep
+from app.db import migrations, seal, upkeep
 from app.db import pool as pools
 from app.db.policies import Book
 from app.db.pool import Pool
@@ -54,6 +55,7 @@ ROUTERS: Final = (
     clients.router,
     staff.router,
     keys.router,
+    audit.router,
     portal.router,
     system.router,
 )
@@ -137,6 +139,7 @@ def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework 
                 cursor_secret=await _secret(pool, "cursors"),
                 issuers=Issuers((_believed(issuer) for issuer in settings.issuers), http),
                 limits=limits,
+                audit_keys=seal.public_keys(settings.audit_public_keys),
                 test_clock=settings.test_clock,
                 sweep=sweep.run,
                 behind=migrations.behind(),

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ORIGIN: Final = re.compile(r"https?://[^/\s,*?#@]+", re.ASCII)
 DRIVER: Final = "postgresql+asyncpg://"
+KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=", re.ASCII)
 RATE: Final = re.compile(r"[1-9]\d{0,8}/(second|minute|hour)", re.ASCII)
 STORAGE: Final = re.compile(r"(redis|valkey)s?://[^/\s]", re.ASCII)
 ADDRESS: Final = r"^https?://[^/\s?#@]+(/[^\s?#]*)?$"
@@ -68,6 +69,10 @@ class Settings(BaseSettings):
     rate_limit_storage: str = Field(
         "memory://", description="Where they are counted: in each process, or in a Redis or Valkey that all share."
     )
+    audit_key: str = Field("", description="What the worker seals the audit with; `new-audit-key` makes one.")
+    audit_public_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="What seals are verified with, comma-separated: today's key and those of before."
+    )
     sweep_seconds: float = Field(1.0, gt=0, le=3600, description="How long the worker rests between sweeps.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
 
@@ -91,6 +96,21 @@ class Settings(BaseSettings):
         for origin in filter(None, (part.strip() for part in value.split(","))):
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ValueError("write each origin as https://portal.example, without a path or a slash at its end")
+        return value
+
+    @field_validator("audit_public_keys", mode="before")
+    @classmethod
+    def from_list(cls, value: object) -> object:
+        """Read a list that is separated by commas."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("audit_key", "audit_public_keys")
+    @classmethod
+    def with_keys(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Refuse what is no key."""
+        for key in filter(None, (value,) if isinstance(value, str) else value):
+            if not KEY.fullmatch(key):
+                raise ValueError("write a key as `new-audit-key` prints it")
         return value
 
     @field_validator("issuers", mode="before")
@@ -145,6 +165,9 @@ class Settings(BaseSettings):
             f"DATABASE_URL has to be set {where}: the embedded database is for development": not self.database_url,
             f"CONTACT_DATABASE_URL has to be set {where}, with another login than DATABASE_URL": (
                 self.contact_database_url in {None, self.database_url}
+            ),
+            f"AUDIT_PUBLIC_KEYS has to be set {where}, with the key that the worker's AUDIT_KEY goes with": (
+                not self.audit_public_keys
             ),
             f"CORS_ORIGINS may not hold * {where}: name the portal's origin": "*" in self.cors_origins,
             f"ISSUERS may not be reached by plain http {where}: use https": any(each.plain for each in self.issuers),

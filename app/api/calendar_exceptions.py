@@ -1,7 +1,6 @@
 """Dated exceptions of a calendar over HTTP: each change is a revision, and what is running is counted anew."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from app.api.idempotency import Once, OnceOnly
 from app.api.shapes import Day, Instant, Told, answer
 from app.db import idempotency, policies, tickets
 from app.db import pool as pools
+from app.db.audit import By
 from app.db.idempotency import Answer
 from app.db.policies import Calendar, Revision
 from app.db.statements import ConstraintError
@@ -57,7 +57,7 @@ async def list_calendar_exceptions(calendar_id: UUID, held: Held, _caller: House
     "/{calendar_id}/exceptions", operation_id="add_calendar_exception", status_code=201, response_model=CalendarShape
 )
 async def add_calendar_exception(
-    calendar_id: UUID, body: ExceptionShape, held: Held, _caller: Manager, now: Now, once: OnceOnly
+    calendar_id: UUID, body: ExceptionShape, held: Held, caller: Manager, now: Now, once: OnceOnly
 ) -> Response:
     """Add an exception: a holiday (no hours) or a half day.
 
@@ -71,32 +71,32 @@ async def add_calendar_exception(
     if any(entry["date"] == body.date for entry in row.exceptions):
         raise errors.invalid([FieldError("/date", "duplicate_date", "this date has an exception; remove it first")])
     exceptions = sorted([*row.exceptions, body.model_dump()], key=lambda entry: str(entry["date"]))
-    return await _revise(held, row, exceptions, now, 201, once)
+    return await _revise(held, row, exceptions, caller.by(now), 201, once)
 
 
 @router.delete(
     "/{calendar_id}/exceptions/{date}", operation_id="remove_calendar_exception", response_model=CalendarShape
 )
 async def remove_calendar_exception(
-    calendar_id: UUID, date: OnDate, held: Held, _caller: Manager, now: Now, once: OnceOnly
+    calendar_id: UUID, date: OnDate, held: Held, caller: Manager, now: Now, once: OnceOnly
 ) -> Response:
     """Remove the exception of a date; what is running is counted anew, as when one is added."""
     row, _ = await calendars.find(held, calendar_id, now)
     exceptions = [entry for entry in row.exceptions if entry["date"] != date.isoformat()]
     if len(exceptions) == len(row.exceptions):
         raise errors.not_found()
-    return await _revise(held, row, exceptions, now, 200, once)
+    return await _revise(held, row, exceptions, caller.by(now), 200, once)
 
 
 async def _revise(
-    held: Runtime, row: Calendar, exceptions: Sequence[Mapping[str, Any]], now: datetime, status: int, once: Once
+    held: Runtime, row: Calendar, exceptions: Sequence[Mapping[str, Any]], by: By, status: int, once: Once
 ) -> Response:
     """Store the next revision of a calendar, and have the worker look at everything that it counts."""
-    revision = Revision(row.id, row.revision + 1, now, exceptions)
-    shape, headers = calendars.revised(row, exceptions, now)
+    revision = Revision(row.id, row.revision + 1, by.at, exceptions)
+    shape, headers = calendars.revised(row, exceptions, by.at)
     kept = once.answer(status, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: _store(held, revision, kept))
+        await once.write(lambda: _store(held, revision, by, kept))
     except ConstraintError as error:
         if error.name == "pk_calendar_revisions":
             detail = "Somebody else is changing this calendar right now; read it and try again."
@@ -106,11 +106,11 @@ async def _revise(
     return answer(shape, status=status, headers=headers)
 
 
-async def _store(held: Runtime, revision: Revision, kept: Answer | None) -> None:
+async def _store(held: Runtime, revision: Revision, by: By, kept: Answer | None) -> None:
     async with pools.transaction(held.pool) as connection:
         # A ticket that is being written now is either seen here, or sees the new revision.
         await tickets.hold_back_writes(connection)
-        await policies.add_revision(connection, revision)
+        await policies.add_revision(connection, revision, by)
         await tickets.look_at_all(connection, revision.calendar_id, revision.changed_at)
         if kept:
             await idempotency.keep(connection, kept)

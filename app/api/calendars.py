@@ -102,7 +102,7 @@ class ElapsedShape(Told):
 
 
 @router.post("", operation_id="create_calendar", status_code=201, response_model=CalendarShape)
-async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, now: Now, once: OnceOnly) -> Response:
+async def create_calendar(body: CalendarRequest, held: Held, caller: Manager, now: Now, once: OnceOnly) -> Response:
     """Create a calendar; one without open time in the next 366 days is refused."""
     document = body.model_dump(exclude={"name"})
     found = _opening(BusinessCalendar.parse(document), now)
@@ -119,7 +119,7 @@ async def create_calendar(body: CalendarRequest, held: Held, _caller: Manager, n
     headers = {"Location": f"/v1/calendars/{kept.id}", "ETag": _etag(found)}
     answered = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: policies.add_calendar(held.pool, kept, answered))
+        await once.write(lambda: policies.add_calendar(held.pool, kept, answered, caller.by(now)))
     except ConstraintError as error:
         if error.name == "uq_calendars_name":
             raise Problem("name_taken", "Another calendar has this name already; choose another one.") from None

@@ -150,7 +150,9 @@ async def put_client(
             return replace(found, name=body.name, updated_at=now, version=found.version + 1)
         return Client(ids.new_id(), external_id, body.name, now, now, 1)
 
-    return await registers.put(clients.organisations, caller, external_id, entry, ClientShape, if_match, if_none_match)
+    return await registers.put(
+        clients.organisations, caller, external_id, entry, now, ClientShape, if_match, if_none_match
+    )
 
 
 @router.get("/clients", operation_id="list_clients", response_model=Page[ClientShape])
@@ -216,7 +218,7 @@ async def put_contact(
             version=1,
         )
 
-    return await registers.put(clients.people, caller, external_id, entry, ContactShape, if_match, if_none_match)
+    return await registers.put(clients.people, caller, external_id, entry, now, ContactShape, if_match, if_none_match)
 
 
 @router.get("/contacts", operation_id="list_contacts", response_model=Page[ContactShape])
@@ -272,7 +274,7 @@ async def _own_details(caller: Caller, contact_id: UUID) -> Contact:
 async def _save_details(caller: Caller, found: Contact, now: datetime) -> Response:
     """Store details as their owner says they are: confirmed now, and mail to them is tried again."""
     changed = replace(found, confirmed_at=now, bounced_at=None, updated_at=now, version=found.version + 1)
-    return await registers.save(clients.people, caller, changed, ContactShape)
+    return await registers.save(clients.people, caller, changed, now, ContactShape)
 
 
 # ---------------------------------------------------------------------------------- agreements
@@ -309,7 +311,9 @@ async def put_agreement(
             version=1,
         )
 
-    return await registers.put(clients.contracts, caller, external_id, entry, AgreementShape, if_match, if_none_match)
+    return await registers.put(
+        clients.contracts, caller, external_id, entry, now, AgreementShape, if_match, if_none_match
+    )
 
 
 @router.get("/agreements", operation_id="list_agreements", response_model=Page[AgreementShape])
@@ -376,7 +380,9 @@ async def put_subscription(
             version=1,
         )
 
-    return await registers.put(clients.plans, caller, external_id, entry, SubscriptionShape, if_match, if_none_match)
+    return await registers.put(
+        clients.plans, caller, external_id, entry, now, SubscriptionShape, if_match, if_none_match
+    )
 
 
 @router.get("/subscriptions", operation_id="list_subscriptions", response_model=Page[SubscriptionShape])

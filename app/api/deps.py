@@ -2,16 +2,18 @@
 
 import hmac
 import re
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.errors import Problem
 from app.db import ids, keys, upkeep
+from app.db.audit import By
 from app.db.keys import Bearer
 from app.db.policies import Book
 from app.db.pool import Pool
@@ -41,6 +43,7 @@ class Runtime:
     cursor_secret: bytes
     issuers: Issuers
     limits: Limits
+    audit_keys: Mapping[str, Ed25519PublicKey]
     test_clock: bool
     sweep: Sweep
     behind: frozenset[str]
@@ -58,6 +61,7 @@ class Caller:
     principal: str
     permissions: frozenset[Permission] | None
     pool: Pool
+    request_id: str
 
     @property
     def role(self) -> Role:
@@ -68,6 +72,10 @@ class Caller:
     def scope(self) -> Scope:
         """Return whose tickets the caller may know of."""
         return Scope(*visibility.whose_tickets(self.actor))
+
+    def by(self, now: datetime) -> By:
+        """Return what is said of the caller where they change something."""
+        return By(self.role, self.actor.id, now, self.request_id)
 
 
 def runtime(request: Request) -> Runtime:
@@ -131,8 +139,9 @@ async def authenticated(
         raise _unauthenticated("No credential came with the request; send Authorization: Bearer and a key or a token.")
     text = credentials.credentials
     key = KEY.fullmatch(text)
-    caller, changes = await (_by_key(held, key[1], key[2], at) if key else _by_token(held, text))
+    found, changes = await (_by_key(held, key[1], key[2], at) if key else _by_token(held, text))
     await held.book.keep_up(changes)
+    caller = replace(found, request_id=request.state.request_id)
     request.state.caller = caller
     return caller
 
@@ -183,7 +192,7 @@ def _caller(held: Runtime, found: Bearer, key_id: str, permissions: frozenset[Pe
     person = found.agent_id or found.contact_id
     actor = Actor(found.role, person, found.client_id, found.level)
     pool = held.contact_pool if found.role in CLIENTS else held.pool
-    return Caller(actor, found.name, f"{found.role}:{person or key_id}", permissions, pool)
+    return Caller(actor, found.name, f"{found.role}:{person or key_id}", permissions, pool, "")
 
 
 def _unauthenticated(detail: str) -> Problem:
@@ -259,6 +268,9 @@ Synchroniser: TypeAlias = Annotated[Caller, Depends(Allowed(Role.LEAD, Role.ADMI
 
 Admin: TypeAlias = Annotated[Caller, Depends(Allowed(Role.ADMIN))]
 """Admins."""
+
+Overseer: TypeAlias = Annotated[Caller, Depends(Allowed(Role.ADMIN, Role.AUDITOR))]
+"""Admins, and who looks over everybody's shoulder."""
 
 ByClient: TypeAlias = Annotated[Caller, Depends(Allowed(*CLIENTS))]
 """People of clients."""

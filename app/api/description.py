@@ -32,6 +32,7 @@ ABOUT: Final[dict[str, Any]] = {
         {"name": "policy", "description": "The support policy by version."},
         {"name": "directory", "description": "Clients, contacts, agreements, subscriptions and staff."},
         {"name": "keys", "description": "API keys: made, rotated and revoked."},
+        {"name": "audit", "description": "Who changed what, sealed and verified."},
         {"name": "system", "description": "The service about itself."},
     ],
 }

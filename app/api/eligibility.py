@@ -221,7 +221,7 @@ async def override_eligibility_check(
     shape = _stored_shape(after, caller)
     kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: checks.override(caller.pool, entry, kept))
+        await once.write(lambda: checks.override(caller.pool, entry, kept, caller.by(now)))
     except ConstraintError as error:
         if error.name == "pk_eligibility_overrides":
             raise Problem("concurrent_update", "Somebody else has just overridden it; read it again.") from None

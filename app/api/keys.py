@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Admin, Allowed, Caller, Held, Needs, Now
+from app.api.deps import Admin, Caller, Held, Needs, Now, Overseer
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
@@ -32,7 +32,6 @@ LONGEST_OVERLAP: Final = 30 * 86_400
 PROGRAMS: Final = (Role.AUDITOR, Role.AUTOMATION)
 
 KeyId: TypeAlias = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="The key's id: the part after `ke_`.")]
-Overseer: TypeAlias = Annotated[Caller, Depends(Allowed(Role.ADMIN, Role.AUDITOR))]
 
 
 class KeyRequest(Given):
@@ -109,7 +108,7 @@ async def create_key(body: KeyRequest, held: Held, caller: Admin, now: Now, once
         scopes=body.scopes and sorted(set(body.scopes)),
     )
     whole = await _with_person(held, key)
-    await once.write(lambda: keys.add(held.pool, whole, _kept(once, whole)))
+    await once.write(lambda: keys.add(held.pool, whole, _kept(once, whole), caller.by(now)))
     return _told(whole, fresh)
 
 
@@ -146,7 +145,7 @@ async def rotate_key(
     )
     until = now + timedelta(seconds=asked.overlap_seconds)
     try:
-        if not await once.write(lambda: keys.rotate(held.pool, key, until, _kept(once, key))):
+        if not await once.write(lambda: keys.rotate(held.pool, key, until, _kept(once, key), caller.by(now))):
             raise Problem("nothing_to_change", "This key has ended already; make a new one.")
     except ConstraintError as error:
         if error.name == "uq_api_keys_replaces":
@@ -157,12 +156,12 @@ async def rotate_key(
 
 
 @router.post("/{key_id}/revoke", operation_id="revoke_key", response_model=KeyShape)
-async def revoke_key(key_id: KeyId, held: Held, _caller: Admin, now: Now, once: OnceOnly) -> Response:
+async def revoke_key(key_id: KeyId, held: Held, caller: Admin, now: Now, once: OnceOnly) -> Response:
     """End an API key at once, on every process; for good."""
     found = await _find(held, key_id)
     revoked = replace(found, revoked_at=now)
     kept = once.answer(200, {"Content-Type": "application/json"}, _shape(revoked).model_dump_json().encode())
-    if not await once.write(lambda: keys.revoke(held.pool, key_id, now, kept)):
+    if not await once.write(lambda: keys.revoke(held.pool, key_id, now, kept, caller.by(now))):
         raise Problem("nothing_to_change", "This key was revoked before.")
     return answer(_shape(revoked))
 

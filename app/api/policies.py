@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Admin, AnyCaller, ByClient, Held, House, Needs, Now, Runtime, instant_by
+from app.api.deps import Admin, AnyCaller, ByClient, Caller, Held, House, Needs, Now, Runtime, instant_by
 from app.api.eligibility import clause_shape
 from app.api.errors import Problem
 from app.api.front_door import Route
@@ -161,7 +161,7 @@ async def publish_policy_version(
         ),
     ],
     held: Held,
-    _caller: Admin,
+    caller: Admin,
     now: Now,
     once: OnceOnly,
     *,
@@ -176,7 +176,7 @@ async def publish_policy_version(
     _require_own_instant(upcoming, held.book)
     if not store:
         return answer(_shape(upcoming, held.book))
-    return await once.write(lambda: _publish(held, body, once))
+    return await once.write(lambda: _publish(held, caller, body, once))
 
 
 @asynccontextmanager
@@ -200,7 +200,7 @@ async def _alone(held: Runtime) -> AsyncIterator[tuple[Transaction, Book]]:
         yield connection, book
 
 
-async def _publish(held: Runtime, document: Mapping[str, Any], once: Once) -> Response:
+async def _publish(held: Runtime, caller: Caller, document: Mapping[str, Any], once: Once) -> Response:
     async with _alone(held) as (connection, book):
         await once.replay(connection)
         version = book.upcoming(document, await instant_by(connection, held))
@@ -208,7 +208,7 @@ async def _publish(held: Runtime, document: Mapping[str, Any], once: Once) -> Re
         shape = _shape(version, book)
         headers = {"Location": f"/v1/policy-versions/{version.number}", "ETag": _etag(shape)}
         kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
-        if not await policies.publish(connection, version):
+        if not await policies.publish(connection, version, caller.by(version.published_at)):
             raise Problem("concurrent_update", "Somebody else has just published this version; read it, then decide.")
         if kept:
             await idempotency.keep(connection, kept)
@@ -228,19 +228,19 @@ def _require_own_instant(version: Version, book: Book) -> None:
 
 
 @router.post("/policy-versions/{number}/take-back", operation_id="take_back_policy_version", response_model=PolicyShape)
-async def take_back_policy_version(number: VersionNumber, held: Held, _caller: Admin, once: OnceOnly) -> Response:
+async def take_back_policy_version(number: VersionNumber, held: Held, caller: Admin, once: OnceOnly) -> Response:
     """Take back a version that hasn't taken effect; its number stays used, and its text can still be read."""
-    return await once.write(lambda: _take_back(held, number, once))
+    return await once.write(lambda: _take_back(held, caller, number, once))
 
 
-async def _take_back(held: Runtime, number: int, once: Once) -> Response:
+async def _take_back(held: Runtime, caller: Caller, number: int, once: Once) -> Response:
     async with _alone(held) as (connection, book):
         await once.replay(connection)
         found, now = await _found(connection, number), await instant_by(connection, held)
         publishing.require_ahead(found.effective_from, found.taken_back_at, now)
         shape = _shape(replace(found, taken_back_at=now), book)
         kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
-        if not await policies.take_back(connection, number, now):
+        if not await policies.take_back(connection, number, now, caller.by(now)):
             raise Problem("concurrent_update", "Somebody else has just taken this version back; read it again.")
         if kept:
             await idempotency.keep(connection, kept)
@@ -272,7 +272,7 @@ async def acknowledge_policy(
     shape = _acknowledged(entry)
     kept = once.answer(201, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: policies.acknowledge(caller.pool, entry, kept))
+        await once.write(lambda: policies.acknowledge(caller.pool, entry, kept, caller.by(now)))
     except ConstraintError as error:
         first = await policies.acknowledgement(caller.pool, client_id, version.number)
         if error.name != "pk_policy_acknowledgements" or first is None:

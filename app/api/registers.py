@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -128,11 +129,13 @@ async def put(
     caller: Caller,
     external_id: str,
     entry: Callable[[Row | None], Row],
+    now: datetime,
     shape: type[Told],
     if_match: str | None,
     if_none_match: str | None,
 ) -> Response:
     """Create or replace by external id; where somebody else was faster, look again once."""
+    by = caller.by(now)
     for _ in range(2):
         found = await register.by_name(caller.pool, external_id, None)
         if if_match is not None:
@@ -141,7 +144,7 @@ async def put(
             raise Problem("precondition_failed", "It is there already; send If-Match to change it.")
         row = entry(found)
         try:
-            written = await (register.save(caller.pool, row) if found else register.add(caller.pool, row, None))
+            written = await (register.save(caller.pool, row, by) if found else register.add(caller.pool, row, None, by))
         except ConstraintError as error:
             if not found and error.name.endswith("_external_id"):
                 continue
@@ -152,14 +155,14 @@ async def put(
     raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
 
 
-async def save(register: Register[Any], caller: Caller, row: Any, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory
+async def save(register: Register[Any], caller: Caller, row: Any, now: datetime, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory
     """Store the next version of a row, and answer with it.
 
     Raises:
         Problem: 409 where somebody else has just changed it, or it breaks a rule of the schema.
     """
     try:
-        written = await register.save(caller.pool, row)
+        written = await register.save(caller.pool, row, caller.by(now))
     except ConstraintError as error:
         raise refused(error) from None
     if not written:

@@ -93,7 +93,7 @@ async def create_agent(body: AgentRequest, caller: Manager, now: Now, once: Once
     headers = {"Location": f"/v1/agents/{agent.id}", "ETag": etag(1)}
     kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: staff.register.add(caller.pool, agent, kept))
+        await once.write(lambda: staff.register.add(caller.pool, agent, kept, caller.by(now)))
     except ConstraintError as error:
         raise registers.refused(error) from None
     return answer(shape, status=201, headers=headers)
@@ -125,7 +125,7 @@ async def change_agent(
     registers.require_match(if_match, found.version)
     changed = replace(found, **registers.changes(body, IDENTITY), updated_at=now, version=found.version + 1)
     _require_admin(caller, found, changed)
-    return await registers.save(staff.register, caller, changed, AgentShape)
+    return await registers.save(staff.register, caller, changed, now, AgentShape)
 
 
 def _require_admin(caller: Caller, before: Agent | None, after: Agent) -> None:

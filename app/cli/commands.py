@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,17 +14,19 @@ from typing import Annotated, Any, Final, TypeAlias
 import structlog
 import typer
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from app.api import system
 from app.cli import demo as demo_data
 from app.cli import dev as development
 from app.cli import setup
 from app.cli.problems import StartError
-from app.db import migrations, upkeep
+from app.db import migrations, seal, upkeep
 from app.db import pool as pools
 from app.db.migrations import MigrationError
 from app.db.policies import Version
 from app.db.pool import Pool
+from app.db.seal import Receipt, Sealer
 from app.db.statements import DatabaseUnavailableError
 from app.domain.errors import InvalidDocumentError
 from app.domain.events import rfc3339
@@ -141,7 +143,7 @@ def dev() -> None:
         with database(settings) as found:
             migrations.upgrade(found.owner_url)
             credentials = asyncio.run(_fill(settings, found.url))
-            development.run(settings, found.addresses, credentials, found.server)
+            development.run(settings, found.addresses | _audit_keys(settings), credentials, found.server)
 
 
 @app.command()
@@ -175,7 +177,7 @@ def serve(*, until_eof: FOLLOWING = False) -> None:
             asyncio.run(_require_walls(found, exposed=settings.exposed))
             if until_eof:
                 development.stop_at_eof()
-            os.environ |= found.addresses
+            os.environ |= found.addresses | {"AUDIT_PUBLIC_KEYS": _audit_keys(settings)["AUDIT_PUBLIC_KEYS"]}
             uvicorn.run(
                 "app.main:create_app",
                 factory=True,
@@ -197,19 +199,25 @@ def worker(*, until_eof: FOLLOWING = False) -> None:
     with plainly():
         settings = load()
         log_at(settings.log_level)
+        key = _audit_keys(settings)["AUDIT_KEY"]
+        if not key:
+            raise StartError(
+                "AUDIT_KEY has to be set for the worker, which seals the audit; `new-audit-key` makes one."
+            )
         with database(settings) as found:
             asyncio.run(_require_connection(found.url))
             if until_eof:
                 development.stop_at_eof()
-            asyncio.run(_work(settings, found.url))
+            asyncio.run(_work(settings, found.url, key))
 
 
-async def _work(settings: Settings, url: str) -> None:
+async def _work(settings: Settings, url: str, key: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     interval = timedelta(seconds=settings.sweep_seconds)
-    await loop.run(url, interval=interval, test_clock=settings.test_clock, stop=stop)
+    sealer = Sealer(seal.private_key(key))
+    await loop.run(url, interval=interval, test_clock=settings.test_clock, stop=stop, sealer=sealer)
 
 
 @app.command(name="self-check")
@@ -229,6 +237,58 @@ def check_oneself() -> None:
 async def _check(url: str) -> self_check.Result:
     async with connected(url) as pool:
         return await self_check.run(pool)
+
+
+@app.command()
+def verify(
+    receipt: Annotated[str, typer.Option(help="A checkpoint as it was kept: number:digest.")] = "",
+) -> None:
+    """Compare all events and audit entries with their seals; exit code 1 where any is not as it was sealed."""
+    with plainly():
+        settings = load()
+        number, _, digest = receipt.partition(":")
+        if receipt and not (number.isdigit() and digest):
+            raise StartError("Write a receipt as number:digest, as the worker's log and the API tell it.")
+        kept = Receipt(int(number), digest) if receipt else None
+        with database(settings) as found:
+            keys = seal.public_keys(_audit_keys(settings)["AUDIT_PUBLIC_KEYS"].split(","))
+            report = asyncio.run(_verify(found.url, keys, kept))
+    for finding in report.findings:
+        print(f"checkpoint {finding.checkpoint}: {finding.problem.replace('_', ' ')}")
+    found_wrong = f"{len(report.findings)} findings" if report.findings else "all as it was sealed"
+    print(f"{report.checkpoints} checkpoints, {report.events} events, {report.entries} entries: {found_wrong}")
+    if report.last:
+        print(f"receipt: {report.last.number}:{report.last.digest}")
+    if report.findings:
+        raise typer.Exit(1)
+
+
+async def _verify(url: str, keys: Mapping[str, Ed25519PublicKey], receipt: Receipt | None) -> seal.Report:
+    async with connected(url) as pool:
+        return await seal.verify(pool, keys, receipt=receipt)
+
+
+@app.command(name="new-audit-key")
+def new_audit_key() -> None:
+    """Print a new key to seal the audit with, for the worker alone, and the one to verify with."""
+    private, public = seal.new_key()
+    print(f"AUDIT_KEY={private}\nAUDIT_PUBLIC_KEYS={public}")
+
+
+def _audit_keys(settings: Settings) -> dict[str, str]:
+    """Return the keys of the audit as settings: those that are set, or for development one of its own.
+
+    Raises:
+        StartError: none are set in production, or what is sealed couldn't be verified.
+    """
+    private, public = settings.audit_key, list(settings.audit_public_keys)
+    if not private and not public and not settings.exposed:
+        private = development.audit_key(settings.state_dir)
+    if private and not public:
+        public = [seal.public_of(private)]
+    if private and seal.public_of(private) not in public:
+        raise StartError("AUDIT_PUBLIC_KEYS lacks the key that goes with AUDIT_KEY; add it.")
+    return {"AUDIT_KEY": private, "AUDIT_PUBLIC_KEYS": ",".join(public)}
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.api.deps import KEY
+from app.cli import setup
 from app.db import clients, ids, keys, staff, tickets
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.keys import Key
@@ -95,7 +96,7 @@ async def _agent(pool: Pool, name: str, now: datetime) -> UUID:
     if found:
         return found.id
     agent = Agent(ids.new_id(), full, email, role, level, level == 3, now, now, 1)  # noqa: PLR2004  # the top level
-    await staff.register.add(pool, agent, None)
+    await staff.register.add(pool, agent, None, setup.by_service(now))
     return agent.id
 
 
@@ -104,7 +105,7 @@ async def _client(pool: Pool, name: str, now: datetime) -> UUID:
     if found:
         return found.id
     client = Client(ids.new_id(), f"demo-{name}", CLIENTS[name][0], now, now, 1)
-    await clients.organisations.add(pool, client, None)
+    await clients.organisations.add(pool, client, None, setup.by_service(now))
     return client.id
 
 
@@ -126,7 +127,7 @@ async def _contact(pool: Pool, name: str, client_id: UUID, now: datetime) -> Con
         updated_at=now,
         version=1,
     )
-    await clients.people.add(pool, contact, None)
+    await clients.people.add(pool, contact, None, setup.by_service(now))
     return contact
 
 
@@ -146,7 +147,7 @@ async def _plan(pool: Pool, name: str, client_id: UUID, now: datetime) -> None:
         updated_at=now,
         version=1,
     )
-    await clients.contracts.add(pool, agreement, None)
+    await clients.contracts.add(pool, agreement, None, setup.by_service(now))
     plan = CarePlan(
         client_id=client_id,
         id=ids.new_id(),
@@ -161,7 +162,7 @@ async def _plan(pool: Pool, name: str, client_id: UUID, now: datetime) -> None:
         updated_at=now,
         version=1,
     )
-    await clients.plans.add(pool, plan, None)
+    await clients.plans.add(pool, plan, None, setup.by_service(now))
 
 
 async def _ticket(pool: Pool, story: Story, contact: Contact, agent_id: UUID, now: datetime) -> None:
@@ -228,7 +229,7 @@ async def _key(
         expires_at=None,
         revoked_at=None,
     )
-    await keys.add(pool, key, None)
+    await keys.add(pool, key, None, setup.by_service(now))
     return fresh.text
 
 

@@ -17,9 +17,11 @@ from types import FrameType
 from typing import Final
 
 from app.cli.problems import StartError
+from app.db import seal
 from app.embedded import EmbeddedPostgres
 from app.settings import Settings
 
+AUDIT_KEY: Final = "audit-key"
 READY_SECONDS: Final = 30
 STOP_SECONDS: Final = 15
 STEP_SECONDS: Final = 0.2
@@ -62,6 +64,16 @@ def require_free(host: str, port: int) -> None:
             raise StartError(f"Port {port} on {host} can't be used ({error.strerror}); change PORT or HOST.") from None
         other = port + 1 if port < LAST_PORT else port - 1
         raise StartError(f"Port {port} on {host} is taken; choose another one: make run PORT={other}.") from None
+
+
+def audit_key(state_dir: Path) -> str:
+    """Return the key that development seals its audit with, made at the first start and readable by us alone."""
+    path = state_dir / AUDIT_KEY
+    if not path.exists():
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123  # with its mode
+            file.write(seal.new_key()[0])
+    return path.read_text(encoding="ascii")
 
 
 def stop_at_eof() -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from app.cli.problems import StartError
 from app.db import ids, keys, policies, staff, tickets
 from app.db import pool as pools
+from app.db.audit import By
 from app.db.keys import Key
 from app.db.policies import Book, Calendar, Version
 from app.db.pool import Pool
@@ -34,9 +35,9 @@ async def publish_shipped_policy(pool: Pool, now: datetime) -> None:
     desk = await policies.calendar_named(pool, DESK)
     if desk is None:
         desk = _calendar(document, version, now)
-        await policies.add_calendar(pool, desk, None)
+        await policies.add_calendar(pool, desk, None, by_service(now))
     kept = Version(version.number, version.effective_from, desk.id, plain(document), now)
-    await policies.publish(pool, kept)
+    await policies.publish(pool, kept, by_service(now))
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -79,7 +80,7 @@ async def publish_next(pool: Pool, document: dict[str, Any], *, clock: Callable[
         if check:
             return version
         try:
-            published = await policies.publish(connection, version)
+            published = await policies.publish(connection, version, by_service(version.published_at))
         except ConstraintError:
             raise StartError("Another version takes effect at this very instant; choose another one.") from None
         if not published:
@@ -101,7 +102,7 @@ async def create_admin(pool: Pool, name: str, email: str, now: datetime) -> str:
             id=ids.new_id(), name=name, email=email, role=Role.ADMIN, level=TOP_LEVEL, on_call=False,
             created_at=now, updated_at=now, version=1,
         )  # fmt: skip
-        await staff.register.add(pool, found, None)
+        await staff.register.add(pool, found, None, by_service(now))
     if found.role is not Role.ADMIN:
         raise StartError(f"Whoever has this address is no admin but {found.role}; give another address.")
     fresh = ids.new_key()
@@ -117,8 +118,13 @@ async def create_admin(pool: Pool, name: str, email: str, now: datetime) -> str:
         expires_at=now + keys.LIFE,
         revoked_at=None,
     )
-    await keys.add(pool, key, None)
+    await keys.add(pool, key, None, by_service(now))
     return fresh.text
+
+
+def by_service(now: datetime) -> By:
+    """Return what is said of changes that the command line makes."""
+    return By(Role.SERVICE, None, now)
 
 
 def _calendar(document: dict[str, Any], version: PolicyVersion, now: datetime) -> Calendar:

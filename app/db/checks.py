@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, Select, and_, func, insert, or_, select, tuple_
 
+from app.db.audit import By
 from app.db.idempotency import Answer, together
 from app.db.register import After
 from app.db.statements import Narrowing, effect, many, one
@@ -84,7 +85,7 @@ def add(check: Check, answer: Answer | None) -> ClauseElement:
 
 
 @effect
-def override(entry: Override, answer: Answer | None) -> ClauseElement:
+def override(entry: Override, answer: Answer | None, by: By) -> ClauseElement:
     """Store an override, and the answer with it.
 
     Raises:
@@ -92,7 +93,7 @@ def override(entry: Override, answer: Answer | None) -> ClauseElement:
     """
     values = {column.name: getattr(entry, column.name) for column in eligibility_overrides.c}
     added = insert(eligibility_overrides).values(**values).returning(eligibility_overrides.c.check_id)
-    return together(added.cte("added"), answer)
+    return together(added.cte("added"), answer, by)
 
 
 def _found() -> Select[Any]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import CTE, ClauseElement, Select, and_, delete, insert, literal_column, select
 
+from app.db.audit import By, signed
 from app.db.statements import effect, one
 from app.db.tables import idempotency_keys
 from app.db.wall import narrowed, opened
@@ -65,9 +66,11 @@ def forget(before: datetime) -> ClauseElement:
     return delete(idempotency_keys).where(idempotency_keys.c.created_at < before).returning(literal_column("1"))
 
 
-def together(written: CTE, answer: Answer | None) -> Select[Any]:
-    """Return a row for each one in `written`, and keep the answer if there is any."""
+def together(written: CTE, answer: Answer | None, by: By | None = None) -> Select[Any]:
+    """Return a row for each one in `written`, say who it is by, and keep the answer if there is any."""
     done: Select[Any] = select(literal_column("1")).select_from(written)
+    if by is not None:
+        done = done.where(signed(by))
     if answer is None:
         return done
     columns = _columns(answer)

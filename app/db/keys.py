@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, Select, and_, func, insert, literal_column, or_, select, tuple_, update
 
+from app.db.audit import By
 from app.db.idempotency import Answer, together
 from app.db.statements import effect, many, one
 from app.db.tables import TextEnum, agents, api_keys, contacts, terms_changes
@@ -134,13 +135,13 @@ def page(after: After | None, most: int) -> ClauseElement:
 
 
 @effect
-def add(key: Key, answer: Answer | None) -> ClauseElement:
+def add(key: Key, answer: Answer | None, by: By) -> ClauseElement:
     """Store a key, and the answer with it."""
-    return together(insert(api_keys).values(_columns(key)).returning(api_keys.c.id).cte("added"), answer)
+    return together(insert(api_keys).values(_columns(key)).returning(api_keys.c.id).cte("added"), answer, by)
 
 
 @effect
-def rotate(fresh: Key, until: datetime, answer: Answer | None) -> ClauseElement:
+def rotate(fresh: Key, until: datetime, answer: Answer | None, by: By) -> ClauseElement:
     """Store a key in place of the one that it replaces, which ends at `until` or when it would have ended before.
 
     No effect where that one is no longer valid.
@@ -154,12 +155,12 @@ def rotate(fresh: Key, until: datetime, answer: Answer | None) -> ClauseElement:
     ended = update(api_keys).where(valid).values(expires_at=func.least(key.expires_at, until)).returning(key.id)
     columns = _columns(fresh)
     source = select(*columns.values()).select_from(ended.cte("ended"))
-    return together(insert(api_keys).from_select(list(columns), source).returning(key.id).cte("added"), answer)
+    return together(insert(api_keys).from_select(list(columns), source).returning(key.id).cte("added"), answer, by)
 
 
 @effect
-def revoke(id: str, at: datetime, answer: Answer | None) -> ClauseElement:  # noqa: A002  # the column's name
+def revoke(id: str, at: datetime, answer: Answer | None, by: By) -> ClauseElement:  # noqa: A002  # the column's name
     """End a key at once, and keep the answer with it; no effect where that was done before."""
     key = api_keys.c
     live = and_(key.id == id, key.revoked_at.is_(None))
-    return together(update(api_keys).where(live).values(revoked_at=at).returning(key.id).cte("revoked"), answer)
+    return together(update(api_keys).where(live).values(revoked_at=at).returning(key.id).cte("revoked"), answer, by)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, and_, func, insert, literal_column, select, tuple_, update
 
+from app.db.audit import By, signed
 from app.db.idempotency import Answer, together
 from app.db.register import After
 from app.db.statements import Connection, effect, many, one, scalar
@@ -82,7 +83,7 @@ def versions() -> ClauseElement:
 
 
 @effect
-def publish(version: Version) -> ClauseElement:
+def publish(version: Version, by: By) -> ClauseElement:
     """Store a policy version; without effect where its number is taken.
 
     Raises:
@@ -91,20 +92,21 @@ def publish(version: Version) -> ClauseElement:
     values = {column.name: getattr(version, column.name) for column in policy_versions.c}
     # Through an INSERT of a SELECT, as the number may be there already and that is no error.
     source = select(*values.values()).where(
-        ~select(policy_versions.c.number).where(policy_versions.c.number == version.number).exists()
+        signed(by),
+        ~select(policy_versions.c.number).where(policy_versions.c.number == version.number).exists(),
     )
     return insert(policy_versions).from_select(list(values), source).returning(policy_versions.c.number)
 
 
 @effect
-def take_back(number: int, at: datetime) -> ClauseElement:
+def take_back(number: int, at: datetime, by: By) -> ClauseElement:
     """Take a version back; without effect where that was done already."""
     its = and_(policy_versions.c.number == number, policy_versions.c.taken_back_at.is_(None))
-    return update(policy_versions).where(its).values(taken_back_at=at).returning(policy_versions.c.number)
+    return update(policy_versions).where(signed(by), its).values(taken_back_at=at).returning(policy_versions.c.number)
 
 
 @effect
-def acknowledge(entry: Acknowledgement, answer: Answer | None) -> ClauseElement:
+def acknowledge(entry: Acknowledgement, answer: Answer | None, by: By) -> ClauseElement:
     """Note that a client has reviewed a version, and keep the answer.
 
     Raises:
@@ -113,7 +115,7 @@ def acknowledge(entry: Acknowledgement, answer: Answer | None) -> ClauseElement:
     values = {column.name: getattr(entry, column.name) for column in policy_acknowledgements.c}
     source = select(*values.values()).where(opened(entry.client_id))
     added = insert(policy_acknowledgements).from_select(list(values), source)
-    return together(added.returning(policy_acknowledgements.c.client_id).cte("added"), answer)
+    return together(added.returning(policy_acknowledgements.c.client_id).cte("added"), answer, by)
 
 
 @one(Acknowledgement)
@@ -185,7 +187,7 @@ def revisions(calendar_id: UUID) -> ClauseElement:
 
 
 @effect
-def add_calendar(calendar: Calendar, answer: Answer | None) -> ClauseElement:
+def add_calendar(calendar: Calendar, answer: Answer | None, by: By) -> ClauseElement:
     """Store a new calendar with its first revision.
 
     Raises:
@@ -197,18 +199,19 @@ def add_calendar(calendar: Calendar, answer: Answer | None) -> ClauseElement:
     source = select(*given)
     columns = [column.name for column in calendar_revisions.c]
     first = insert(calendar_revisions).from_select(columns, source).returning(literal_column("1")).cte("first")
-    return together(added, answer).add_cte(first)
+    return together(added, answer, by).add_cte(first)
 
 
 @effect
-def add_revision(revision: Revision) -> ClauseElement:
+def add_revision(revision: Revision, by: By) -> ClauseElement:
     """Store the next revision of a calendar.
 
     Raises:
         ConstraintError: somebody else has added one with its number.
     """
     values = {column.name: getattr(revision, column.name) for column in calendar_revisions.c}
-    return insert(calendar_revisions).values(**values).returning(literal_column("1"))
+    source = select(*values.values()).where(signed(by))
+    return insert(calendar_revisions).from_select(list(values), source).returning(literal_column("1"))
 
 
 class Book:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, Column, Select, Table, and_, insert, literal_column, select, tuple_, update
 
+from app.db.audit import By, signed
 from app.db.idempotency import Answer, together
 from app.db.statements import Statement, first
 from app.db.wall import narrowed, within
@@ -35,8 +36,8 @@ class Register(Generic[Row]):
         self.get: Statement[[UUID, UUID | None], Row | None] = Statement(self._get, first, row)
         self.by_name: Statement[[str, UUID | None], Row | None] = Statement(self._by_name, first, row)
         self.page: Statement[[UUID | None, After | None, int], list[Row]] = Statement(self._page, list, row)
-        self.add: Statement[[Row, Answer | None], bool] = Statement(self._add, bool, None, entry)
-        self.save: Statement[[Row], bool] = Statement(self._save, bool, None, entry)
+        self.add: Statement[[Row, Answer | None, By], bool] = Statement(self._add, bool, None, entry)
+        self.save: Statement[[Row, By], bool] = Statement(self._save, bool, None, entry)
 
     def _get(self, id: UUID, owner: UUID | None) -> ClauseElement:  # noqa: A002  # the column's name
         """Find a row by its id, among those of one owner where one is given."""
@@ -54,22 +55,23 @@ class Register(Generic[Row]):
             query = query.where(tuple_(*key) < tuple_(after.created_at, after.id))
         return query
 
-    def _add(self, entry: Row, answer: Answer | None) -> ClauseElement:
+    def _add(self, entry: Row, answer: Answer | None, by: By) -> ClauseElement:
         """Store a new row, and the answer with it.
 
         Raises:
             ConstraintError: the name is taken, or a rule of the schema is broken.
         """
-        return together(insert(self.table).values(self._values(entry)).returning(self.table.c.id).cte("added"), answer)
+        added = insert(self.table).values(self._values(entry)).returning(self.table.c.id)
+        return together(added.cte("added"), answer, by)
 
-    def _save(self, entry: Row) -> ClauseElement:
+    def _save(self, entry: Row, by: By) -> ClauseElement:
         """Store the next version of a row; no effect where the one before is no longer the stored one."""
         values = self._values(entry)
         before = values["version"] - literal_column("1")
         same = and_(self.table.c.id == values["id"], self.table.c.version == before)
         if self.owner is not None:
             same = and_(within(values[self.owner.name], self.owner), same)
-        return update(self.table).where(same).values(values).returning(self.table.c.id)
+        return update(self.table).where(signed(by), same).values(values).returning(self.table.c.id)
 
     def _of(self, owner: UUID | None, query: Select[Any]) -> Select[Any]:
         return query if self.owner is None else narrowed(query, owner, self.owner)

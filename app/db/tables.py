@@ -38,6 +38,8 @@ from app.domain.events import EventKind, Role
 from app.domain.policy import Category, Channel, Clock, Kind, Priority, Tier
 from app.domain.ticket import Complexity, PrioritySource, Resolution, Status
 
+TRANSACTION: Final = text("transaction_number(pg_current_xact_id())")
+"""The number of the transaction that writes a row."""
 EMPTY: Final = text("'[]'::jsonb")
 """The value of a list that code of before doesn't write yet."""
 
@@ -502,9 +504,52 @@ events = Table(
     Column("data", JSONB, nullable=False),
     Column("internal", Boolean, nullable=False),
     Column("audience", JSONB, nullable=False),
+    # By which transaction it was written, in the order in which it is sealed; null before there were seals.
+    Column("transaction", BigInteger, server_default=TRANSACTION, nullable=True),
     ForeignKeyConstraint(["client_id", "ticket_id"], ["tickets.client_id", "tickets.id"]),
     UniqueConstraint("ticket_id", "number"),
+    Index("ix_events_transaction_position", "transaction", "position"),
     CheckConstraint("number > 0 AND version > 0", name="number"),
+)
+
+# --------------------------------------------------------------------------------- the audit
+
+# Written by a trigger of each audited table, by whoever writes there.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("transaction", BigInteger, server_default=TRANSACTION, nullable=False),
+    _instant("at"),
+    Column("subject", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("client_id", Uuid, nullable=True),
+    # Null where the statement said nothing of who it is by: then the login is all that is known.
+    Column("actor_role", TextEnum(Role), nullable=True),
+    Column("actor_id", Uuid, nullable=True),
+    Column("request_id", Text, nullable=True),
+    Column("login", Text, nullable=False),
+    Column("before", JSONB, nullable=True),
+    Column("after", JSONB, nullable=True),
+    CheckConstraint("before IS NOT NULL OR after IS NOT NULL", name="change"),
+    Index("ix_audit_entries_transaction_position", "transaction", "position"),
+    Index("ix_audit_entries_subject_id_position", "subject_id", "position"),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # All that was written by transactions from `since` on and before `until`.
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    _instant("sealed_at"),
+    Column("key_id", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    CheckConstraint("number > 0 AND until > since AND events + entries > 0", name="range"),
 )
 
 # ------------------------------------------------------------------------------- the service

@@ -18,3 +18,4 @@ class Permission(StrEnum):
     DIRECTORY_WRITE = "directory:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
+    AUDIT_READ = "audit:read"

@@ -10,25 +10,28 @@ from app.db import idempotency, upkeep
 from app.db import pool as pools
 from app.db.policies import Book
 from app.db.pool import Pool
+from app.db.seal import Sealer
 from app.db.statements import DatabaseUnavailableError
 from app.worker import self_check, sweep
 
 log: Final = structlog.get_logger()
 KEYS_KEPT: Final = timedelta(hours=24)
+SEALED_EVERY: Final = timedelta(seconds=10)
 SELF_CHECKED_EVERY: Final = timedelta(hours=1)
 
 
-async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.Event) -> None:
+async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.Event, sealer: Sealer) -> None:
     """Sweep at every interval until told to stop, and check oneself from time to time beside that."""
     pool = await pools.connect(url, size=3)
     book = Book(pool)
-    checking = asyncio.create_task(_check_again_and_again(pool))
+    beside = [asyncio.create_task(each) for each in (_check_again_and_again(pool), _seal_again_and_again(pool, sealer))]
     try:
         while not stop.is_set():
             await _once(pool, book, test_clock=test_clock)
             await _pause(stop, interval)
     finally:
-        checking.cancel()
+        for task in beside:
+            task.cancel()
         await pool.close()
 
 
@@ -42,6 +45,17 @@ async def _check_again_and_again(pool: Pool) -> None:
         except Exception:
             log.exception("self-check failed; trying again")
         await asyncio.sleep(SELF_CHECKED_EVERY.total_seconds())
+
+
+async def _seal_again_and_again(pool: Pool, sealer: Sealer) -> None:
+    while True:
+        try:
+            await sealer.run(pool, datetime.now(UTC))
+        except DatabaseUnavailableError as error:
+            log.warning("sealing failed; trying again", reason=str(error))
+        except Exception:
+            log.exception("sealing failed; trying again")
+        await asyncio.sleep(SEALED_EVERY.total_seconds())
 
 
 async def _once(pool: Pool, book: Book, *, test_clock: bool) -> None:

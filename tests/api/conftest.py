@@ -1,5 +1,6 @@
 """The application over HTTP: with its lifespan, a stopped clock, and a directory of clients to speak for."""
 
+import base64
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ import pytest
 from fastapi import FastAPI
 
 from app.cli import setup
-from app.db import clients, ids, keys, staff
+from app.db import clients, ids, keys, seal, staff
 from app.db import pool as pools
+from app.db.audit import By
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.keys import Key
 from app.db.pool import Pool
@@ -29,9 +31,12 @@ from tests.conftest import addresses
 
 KL = ZoneInfo("Asia/Kuala_Lumpur")
 LONG_AGO = datetime(2025, 12, 1, tzinfo=UTC)
+AUDIT_KEY = base64.b64encode(bytes(32)).decode()
+AUDIT_PUBLIC_KEY = seal.public_of(AUDIT_KEY)
+BY = By(Role.SERVICE, None, LONG_AGO)
 EMPTIED = (
     "TRUNCATE events, clock_cycles, tickets, eligibility_checks, subscriptions, agreements, api_keys, contacts,"
-    " clients, agents, idempotency_keys, test_clock, sweeps CASCADE;"
+    " clients, agents, idempotency_keys, test_clock, sweeps, audit_entries, audit_checkpoints CASCADE;"
     "DELETE FROM calendar_revisions WHERE calendar_id IN (SELECT id FROM calendars WHERE name <> 'Support desk');"
     "DELETE FROM calendars WHERE name <> 'Support desk';"
     "DELETE FROM calendar_revisions WHERE revision > 1;"
@@ -128,7 +133,7 @@ class Desk:
 
     async def staff(self, name: str, role: Role, level: int = 1) -> UUID:
         agent = Agent(ids.new_id(), name, f"{name}@kawan.example", role, level, False, LONG_AGO, LONG_AGO, 1)
-        await staff.register.add(self.pool, agent, None)
+        await staff.register.add(self.pool, agent, None, BY)
         await self.key(name, role, agent_id=agent.id)
         return agent.id
 
@@ -146,7 +151,7 @@ class Desk:
         stamp = {"created_at": LONG_AGO, "updated_at": LONG_AGO, "version": 1}
         party = Party(ids.new_id(), ids.new_id(), ids.new_id())
         await clients.organisations.add(
-            self.pool, Client(id=party.client_id, external_id=name, name=name.title(), **stamp), None
+            self.pool, Client(id=party.client_id, external_id=name, name=name.title(), **stamp), None, BY
         )
         contact = Contact(
             client_id=party.client_id,
@@ -160,7 +165,7 @@ class Desk:
             bounced_at=facts.pop("bounced_at", None),
             **stamp,
         )
-        await clients.people.add(self.pool, contact, None)
+        await clients.people.add(self.pool, contact, None, BY)
         agreement = SignedAgreement(
             client_id=party.client_id,
             id=party.agreement_id,
@@ -171,7 +176,7 @@ class Desk:
             support_line=line,
             **stamp,
         )
-        await clients.contracts.add(self.pool, agreement, None)
+        await clients.contracts.add(self.pool, agreement, None, BY)
         if tier:
             await self.plan(party, name, tier, **facts)
         await self.key(name, role, client_id=party.client_id, contact_id=party.contact_id)
@@ -193,7 +198,7 @@ class Desk:
             updated_at=LONG_AGO,
             version=1,
         )
-        await clients.plans.add(self.pool, plan, None)
+        await clients.plans.add(self.pool, plan, None, BY)
 
     async def key(self, name: str, role: Role, **whose: Any) -> None:
         fresh = ids.new_key()
@@ -202,7 +207,7 @@ class Desk:
             id=fresh.id, digest=fresh.digest, name=name, role=role, created_at=LONG_AGO,
             expires_at=people.pop("expires_at", None), revoked_at=people.pop("revoked_at", None), **people,
         )  # fmt: skip
-        await keys.add(self.pool, key, None)
+        await keys.add(self.pool, key, None, BY)
         self.keys[name] = fresh.text
 
 
@@ -225,7 +230,8 @@ async def published(app_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture(scope="session")
 async def app(app_url: str, published: Pool) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    application = create_app(Settings(**addresses(app_url), test_clock=True, pool_size=8))
+    keys = {"audit_public_keys": (AUDIT_PUBLIC_KEY,)}
+    application = create_app(Settings(**addresses(app_url), test_clock=True, pool_size=8, **keys))
     async with running(application) as http:
         yield application, http
 

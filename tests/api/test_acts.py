@@ -9,7 +9,7 @@ from app.db import clients, ids
 from app.db.clients import Contact
 from app.domain.events import Role
 from app.domain.ticket import ActName
-from tests.api.conftest import LONG_AGO, Desk
+from tests.api.conftest import BY, LONG_AGO, Desk
 
 WORD = {"text": "A word."}
 WHY = {"reason": "Because."}
@@ -92,7 +92,7 @@ async def a_boss(desk: Desk) -> None:
         client_id=party.client_id, id=boss, external_id="boss", name="The boss", email="boss@client.example",
         phone=None, role=Role.CLIENT_ADMIN, confirmed_at=LONG_AGO, bounced_at=None, **stamp,
     )  # fmt: skip
-    await clients.people.add(desk.pool, person, None)
+    await clients.people.add(desk.pool, person, None, BY)
     await desk.key("boss", Role.CLIENT_ADMIN, client_id=party.client_id, contact_id=boss)
 
 

@@ -16,7 +16,7 @@ from app.domain import fold as domain
 from app.domain.events import Role
 from app.domain.ticket import ActName
 from app.worker import sweep
-from tests.api.conftest import LONG_AGO, Desk, kl, z
+from tests.api.conftest import BY, LONG_AGO, Desk, kl, z
 
 
 async def test_a_new_ticket_has_the_shape_that_others_rely_on(desk: Desk) -> None:
@@ -493,7 +493,7 @@ async def test_a_follow_up_goes_by_id_or_ref_among_the_tickets_one_may_know_of(d
         client_id=party.client_id, id=colleague, external_id="colleague", name="A colleague",
         email="colleague@client.example", phone=None, role=Role.CONTACT, confirmed_at=None, bounced_at=None, **stamp,
     )  # fmt: skip
-    await clients.people.add(desk.pool, person, None)
+    await clients.people.add(desk.pool, person, None, BY)
     await desk.key("colleague", Role.CONTACT, client_id=party.client_id, contact_id=colleague)
     mine, theirs = await desk.open(), await desk.open("colleague")
     assert (await desk.open(follow_up_of=mine["ref"]))["follow_up_of"] == mine["id"]

@@ -25,6 +25,8 @@ PROTECTED = {table.name for table in tables.metadata.tables.values() if "client_
 LOGINS = {"kawan_app": "kawan_runtime", "kawan_portal": "kawan_contact"}
 # Statements that contacts may run and that are about no client: what the house alone asks, and what is nobody's.
 UNWALLED = {
+    "audit.early_lines",
+    "audit.event_lines",
     "tickets.after",
     "tickets.lock_due",
     "tickets.look_at_all",
@@ -79,6 +81,7 @@ async def test_what_a_contacts_session_may_do_at_all(owner: asyncpg.Connection) 
     )
     assert {row["table_name"]: row["rights"] for row in rights} == {
         "agreements": "SELECT",
+        "audit_entries": "INSERT",
         "calendar_revisions": "SELECT",
         "clients": "SELECT",
         "clock_cycles": "INSERT SELECT UPDATE",
