@@ -357,7 +357,7 @@ def _kept_cycles(changed: CTE, cycles: Kept) -> CTE:
 
 
 def _logged(changed: CTE, happened: Kept) -> CTE:
-    own = [column for column in events.c if column.name not in {"position", "client_id", "ticket_id"}]
+    own = [column for column in events.c if column.name not in {"position", "transaction", "client_id", "ticket_id"}]
     given = _records(happened, own, "happened")
     source = select(changed.c.client_id, changed.c.id, *given.c).select_from(changed, given).order_by(given.c.number)
     names = ["client_id", "ticket_id", *(column.name for column in own)]
