@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 from alembic import context
-from sqlalchemy import Connection, pool
+from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.db import tables
@@ -12,6 +12,23 @@ from app.db import tables
 LOCK_TIMEOUT = "2s"
 STATEMENT_TIMEOUT = "60s"
 CONNECT_SECONDS = 2
+
+# A dump restored into another server brings numbers of transactions that are still to come there: they go on
+# behind what is sealed.
+GO_ON = """
+DO $$ DECLARE sealed bigint;
+BEGIN
+    IF to_regprocedure('transaction_number(xid8)') IS NULL THEN RETURN; END IF;
+    SELECT max(until) INTO sealed FROM audit_checkpoints;
+    IF transaction_number(pg_current_xact_id()) < sealed THEN
+        EXECUTE format(
+            'CREATE OR REPLACE FUNCTION transaction_number(xid8) RETURNS bigint'
+            ' LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN $1::text::bigint + %s',
+            sealed - pg_current_xact_id()::text::bigint + 1
+        );
+    END IF;
+END $$
+"""
 
 
 def run(connection: Connection) -> None:
@@ -39,6 +56,8 @@ async def connect(url: str) -> None:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)
+            await connection.execute(text(GO_ON))
+            await connection.commit()
     finally:
         await engine.dispose()
 

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.db import seal
+from app.db import migrations, seal
 from app.db.seal import Receipt, Sealer
 from tests.api.conftest import AUDIT_KEY, AUDIT_PUBLIC_KEY, Desk
 from tests.conftest import ROOT
@@ -385,3 +385,27 @@ async def test_the_command_line_verifies_too(desk: Desk, intruder: asyncpg.Conne
 async def test_a_sealer_is_refused_what_it_has_not_seen(desk: Desk) -> None:
     report = await seal.verify(desk.pool, KEYS, after=7, receipt=Receipt(7, "0" * 64))
     assert [(finding.checkpoint, finding.problem) for finding in report.findings] == [(7, "missing_checkpoint")]
+
+
+async def test_a_database_that_was_restored_elsewhere_goes_on_behind_what_was_sealed(
+    desk: Desk, intruder: asyncpg.Connection
+) -> None:
+    """As if this server were another one, that has counted fewer transactions than the one before."""
+    await history(desk, 1)
+    ahead, rows = 10_000_000, "transaction = transaction + 10000000"
+    await intruder.execute(f"UPDATE events SET {rows}")
+    await intruder.execute(f"UPDATE audit_entries SET {rows}")
+    await intruder.execute("DELETE FROM audit_checkpoints")
+    function = "CREATE OR REPLACE FUNCTION transaction_number(xid8) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE"
+    try:
+        await intruder.execute(f"{function} RETURN $1::text::bigint + {ahead + 1_000_000}")
+        await settled(desk, sealer())
+        await intruder.execute(f"{function} RETURN $1::text::bigint + 0")
+        assert await sealer().run(desk.pool, datetime.now(UTC)) == 0
+        await asyncio.to_thread(migrations.upgrade, desk.owner_url)
+        await desk.open()
+        await settled(desk, sealer())
+        report = await seal.verify(desk.pool, KEYS)
+        assert (report.checkpoints > 1, report.findings) == (True, ())
+    finally:
+        await intruder.execute(f"{function} RETURN $1::text::bigint + 0")
