@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import structlog
@@ -19,11 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import deps, errors
 from app.api.errors import MOST_ERRORS, Problem
+from app.db.statements import DatabaseUnavailableError
 from app.domain.errors import FieldError
 
 log: Final = structlog.get_logger()
 LARGEST_BODY: Final = 256 * 1024
 BODY_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 4.0
 DEEPEST: Final = 20
 MOST_VALUES: Final = 10_000
 LARGEST_NUMBER: Final = 2**63
@@ -64,6 +67,9 @@ class RequestId:
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                if scope["app"].state.leaving.is_set():
+                    # Whoever asks again is to ask another process.
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
@@ -194,17 +200,42 @@ class Route(APIRoute):
         public = any(declared.call is deps.everybody for declared in self.dependant.dependencies)
 
         async def strict(request: Request) -> Response:
+            clock = asyncio.get_running_loop().time
+            limit = clock() + ANSWER_SECONDS
             if not public:
-                await deps.find_out(request)
+                async with _answered_by(limit):
+                    await deps.find_out(request)
             _check_query(request, known)
             strict_request = StrictRequest(request.scope, request.receive)
-            if await strict_request.body() and request.method not in READS:
+            # The time that a body takes is its sender's.
+            limit -= clock()
+            body = await strict_request.body()
+            limit += clock()
+            if body and request.method not in READS:
                 _check_media_type(request)
                 if not takes_body:
                     _require_empty(await strict_request.json())
-            return await handle(strict_request)
+            async with _answered_by(limit):
+                return await handle(strict_request)
 
         return strict
+
+
+@asynccontextmanager
+async def _answered_by(instant: float) -> AsyncIterator[None]:
+    """Give up at an instant of the loop's clock: each statement is bounded, but a request makes several.
+
+    Raises:
+        DatabaseUnavailableError: it has come.
+    """
+    limit = asyncio.timeout_at(instant)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DatabaseUnavailableError("the database took too long, one statement after the other") from None
 
 
 def _require_empty(body: object) -> None:

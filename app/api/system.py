@@ -83,8 +83,11 @@ async def livez() -> Response:
     dependencies=[Public],
     responses={503: {"model": Ready, "description": "Not ready: send nobody here."}},
 )
-async def readyz(held: Held, at: WallClock) -> Response:
-    """Tell whether the database answers with the schema this version needs, and when the worker last swept."""
+async def readyz(request: Request, held: Held, at: WallClock) -> Response:
+    """Tell whether the database answers with the schema this version needs, and when the worker last swept.
+
+    A process that was told to stop isn't ready for its last two seconds.
+    """
     try:
         found = await upkeep.readiness(held.pool)
         await upkeep.login(held.contact_pool)
@@ -94,7 +97,7 @@ async def readyz(held: Held, at: WallClock) -> Response:
     swept_at = found.swept_at if found else None
     seen = swept_at is not None and at - swept_at < WORKER_REST
     shape = Ready(
-        ready=migrated,
+        ready=migrated and not request.app.state.leaving.is_set(),
         database=found is not None,
         migrations=migrated,
         worker=Worker.SWEEPING if seen else Worker.MISSING,

@@ -29,7 +29,7 @@ async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.
             await _pause(stop, interval)
     finally:
         checking.cancel()
-        await pool.close()
+        await pools.close(pool)
 
 
 async def _check_again_and_again(pool: Pool) -> None:
