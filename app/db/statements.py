@@ -74,6 +74,10 @@ class DatabaseUnavailableError(Exception):
     """The database can't be reached, or didn't answer in time; the same call may go through later."""
 
 
+class SchemaBehindError(DatabaseUnavailableError):
+    """The schema lacks what this version of the code needs; there the migrations have yet to run."""
+
+
 class LockTimeoutError(DatabaseUnavailableError):
     """Somebody else holds a row, or is writing under the same key, for too long."""
 
@@ -234,6 +238,8 @@ def in_our_words() -> Iterator[None]:
         raise LockTimeoutError("another request holds the same row") from error
     except asyncpg.QueryCanceledError as error:
         raise DatabaseUnavailableError("the database took too long") from error
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise SchemaBehindError("the schema lacks what this version needs") from error
     except UNAVAILABLE as error:
         raise DatabaseUnavailableError("the database cannot be reached") from error
 
