@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,9 +9,6 @@ from tests.faults.figures import SEED, WHOLE, Figure, table
 from tests.faults.load import Writers
 from tests.faults.processes import Api, House
 from tests.faults.processes import house as make_house
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +22,7 @@ def figures() -> Iterator[list[Figure]]:
 
 @pytest.fixture(scope="session")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    state: Path = tmp_path_factory.mktemp("faults")
-    async with make_house(state) as found:
+    async with make_house(tmp_path_factory.mktemp("faults")) as found:
         yield found
 
 
