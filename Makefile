@@ -12,7 +12,7 @@ BOUNDED := require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
 LOOSENED := prefer-robust-stmts,prefer-text-field,ban-drop-not-null,ban-drop-constraint
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format openapi examples oracle mutants month fuzz bench client lock clean
+.PHONY: help run test check format openapi examples oracle mutants month fuzz faults bench client lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ month: $(READY) ## Simulate a month of a busy desk, 2,000 tickets and more throu
 
 fuzz: $(READY) ## Send every payload to every field that can be written (FUZZ=seed), and see no fault of ours.
 	FUZZ=$(or $(FUZZ),20260105) $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+
+faults: $(READY) ## Kill, cut, stall and stop every part under load (FAULTS=seed), and print what was lost: nothing.
+	FAULTS=$(or $(FAULTS),20260105) $(BIN)/python -m pytest -q -s -p no:randomly tests/faults
 
 bench: $(READY) ## Measure the calendar.
 	$(BIN)/python -m bench.calendar

@@ -1,5 +1,6 @@
 """Puts the application together: the only module that knows all others."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_bytes
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
+    app.state.leaving = asyncio.Event()
     app.openapi = description.of(app)  # type: ignore[method-assign]  # the documented way
     return app
 
@@ -126,9 +128,9 @@ def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework 
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
             pool = await pools.connect(settings.required_database_url, size=settings.pool_size)
-            opened.push_async_callback(pool.close)
+            opened.push_async_callback(pools.close, pool)
             contact_pool = await pools.connect(settings.contacts_url, size=settings.pool_size, role=pools.CONTACT)
-            opened.push_async_callback(contact_pool.close)
+            opened.push_async_callback(pools.close, contact_pool)
             http = await opened.enter_async_context(identity.client())
             limits = Limits(settings.requests, max(1, settings.pool_size // 2), settings.rate_limit_storage)
             opened.push_async_callback(limits.close)

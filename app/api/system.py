@@ -16,7 +16,7 @@ from app.api.errors import TITLES
 from app.api.front_door import Route
 from app.api.shapes import Given, Instant, Told, answer
 from app.db import upkeep
-from app.db.statements import DatabaseUnavailableError
+from app.db.statements import DatabaseUnavailableError, SchemaBehindError
 
 router = APIRouter(tags=["system"], route_class=Route)
 test_router = APIRouter(prefix="/v1", tags=["test clock"], route_class=Route, dependencies=[Depends(Needs(None))])
@@ -83,19 +83,25 @@ async def livez() -> Response:
     dependencies=[Public],
     responses={503: {"model": Ready, "description": "Not ready: send nobody here."}},
 )
-async def readyz(held: Held, at: WallClock) -> Response:
-    """Tell whether the database answers with the schema this version needs, and when the worker last swept."""
+async def readyz(request: Request, held: Held, at: WallClock) -> Response:
+    """Tell whether the database answers with the schema this version needs, and when the worker last swept.
+
+    A process that was told to stop isn't ready for its last two seconds.
+    """
+    found, reached = None, True
     try:
         found = await upkeep.readiness(held.pool)
         await upkeep.login(held.contact_pool)
-    except DatabaseUnavailableError:
+    except SchemaBehindError:
         found = None
+    except DatabaseUnavailableError:
+        found, reached = None, False
     migrated = found is not None and found.revision not in {None, *held.behind} and not (found.owner or found.superuser)
     swept_at = found.swept_at if found else None
     seen = swept_at is not None and at - swept_at < WORKER_REST
     shape = Ready(
-        ready=migrated,
-        database=found is not None,
+        ready=migrated and not request.app.state.leaving.is_set(),
+        database=reached,
         migrations=migrated,
         worker=Worker.SWEEPING if seen else Worker.MISSING,
         last_sweep_at=swept_at,

@@ -13,13 +13,12 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import structlog
 import typer
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from app.api import system
 from app.cli import demo as demo_data
 from app.cli import dev as development
-from app.cli import setup
+from app.cli import serving, setup
 from app.cli.problems import StartError
 from app.db import migrations, seal, upkeep
 from app.db import pool as pools
@@ -102,7 +101,7 @@ async def connected(url: str, *, role: str = pools.HOUSE, named: str = "DATABASE
     try:
         yield pool
     finally:
-        await pool.close()
+        await pools.close(pool)
 
 
 async def _require_walls(found: Database, *, exposed: bool) -> None:
@@ -178,19 +177,8 @@ def serve(*, until_eof: FOLLOWING = False) -> None:
             if until_eof:
                 development.stop_at_eof()
             os.environ |= found.addresses | {"AUDIT_PUBLIC_KEYS": _audit_keys(settings)["AUDIT_PUBLIC_KEYS"]}
-            uvicorn.run(
-                "app.main:create_app",
-                factory=True,
-                host=settings.host,
-                port=settings.port,
-                loop="uvloop",
-                http="httptools",
-                ws="none",
-                log_level=settings.log_level,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=10,
-            )
+            # In development nobody is sent elsewhere.
+            serving.run(settings, linger=0 if until_eof else serving.LINGER_SECONDS)
 
 
 @app.command()

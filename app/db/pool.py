@@ -1,13 +1,14 @@
 """Connections: two small pools, for the house and for contacts, whose every session has its role and bounded waits."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final, TypeAlias
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
 from app.db import statements
-from app.db.statements import answered
+from app.db.statements import UNAVAILABLE, answered, in_our_words
 
 Pool: TypeAlias = asyncpg.Pool
 Transaction: TypeAlias = asyncpg.Connection
@@ -18,6 +19,7 @@ CONTACT: Final = "kawan_contact"
 """The role of contacts' requests: it sees the rows of one client at a time, of the one a statement names."""
 CONNECT_SECONDS: Final = 2
 COMMAND_SECONDS: Final = 3
+CLOSE_SECONDS: Final = 2
 SESSION: Final = {
     "application_name": "kawan-support",
     "timezone": "UTC",
@@ -27,6 +29,18 @@ SESSION: Final = {
     "synchronous_commit": "on",
     "jit": "off",
 }
+
+
+class Session(asyncpg.Connection):  # type: ignore[misc]  # shipped without types
+    """A connection that is given up once it has left something unanswered: it would be waited for again and again."""
+
+    async def fetch(self, *args: Any, **more: Any) -> list[Any]:  # noqa: ANN401  # the driver's own
+        """Run a statement and return its records."""
+        try:
+            return list(await super().fetch(*args, **more))
+        except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
+            self.terminate()
+            raise
 
 
 async def connect(url: str, *, size: int, role: str = HOUSE) -> Pool:
@@ -45,6 +59,7 @@ async def connect(url: str, *, size: int, role: str = HOUSE) -> Pool:
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             server_settings={"role": role, **SESSION},
+            connection_class=Session,
             init=_prepare,
             reset=_keep,
         )
@@ -56,10 +71,18 @@ async def transaction(pool: Pool, *, snapshot: bool = False) -> AsyncIterator[Tr
     """Hold one connection and one transaction for several statements; a snapshot reads one state and writes nothing."""
     connection = await answered(pool.acquire(timeout=1))
     try:
-        async with connection.transaction(isolation="repeatable_read" if snapshot else None, readonly=snapshot):
-            yield connection
+        with in_our_words():
+            async with connection.transaction(isolation="repeatable_read" if snapshot else None, readonly=snapshot):
+                yield connection
     finally:
         await pool.release(connection)
+
+
+async def close(pool: Pool) -> None:
+    """Take leave of the database, and wait only briefly for one that doesn't answer."""
+    with suppress(*UNAVAILABLE):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await pool.close()
 
 
 async def _prepare(connection: Transaction) -> None:

@@ -9,7 +9,8 @@ into text, columns that don't fit) is refused then.
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from types import NoneType, UnionType
@@ -49,6 +50,8 @@ UNAVAILABLE: Final = (
     asyncpg.InterfaceError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
+    # What the driver says of a connection that ends between two messages of one statement.
+    asyncpg.InternalClientError,
 )
 TYPES: Final[Mapping[type, TypeEngine[Any]]] = {
     UUID: Uuid(),
@@ -69,6 +72,10 @@ class Connection(Protocol):
 
 class DatabaseUnavailableError(Exception):
     """The database can't be reached, or didn't answer in time; the same call may go through later."""
+
+
+class SchemaBehindError(DatabaseUnavailableError):
+    """The schema lacks what this version of the code needs; there the migrations have yet to run."""
 
 
 class LockTimeoutError(DatabaseUnavailableError):
@@ -210,15 +217,29 @@ def effect(declare: Callable[P, ClauseElement]) -> Statement[P, bool]:
 
 async def answered(waiting: Awaitable[T]) -> T:
     """Wait for the database, a free connection included, and say in our own words what went wrong."""
-    try:
+    with in_our_words():
         async with asyncio.timeout(LONGEST_SECONDS):
             return await waiting
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Say what went wrong with the database by errors of ours.
+
+    Raises:
+        DatabaseUnavailableError: no connection, or no answer in time.
+        ConstraintError: a constraint refused the write.
+    """
+    try:
+        yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintError(error.constraint_name or "") from error
     except asyncpg.LockNotAvailableError as error:
         raise LockTimeoutError("another request holds the same row") from error
     except asyncpg.QueryCanceledError as error:
         raise DatabaseUnavailableError("the database took too long") from error
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise SchemaBehindError("the schema lacks what this version needs") from error
     except UNAVAILABLE as error:
         raise DatabaseUnavailableError("the database cannot be reached") from error
 

@@ -32,7 +32,7 @@ async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.
     finally:
         for task in beside:
             task.cancel()
-        await pool.close()
+        await pools.close(pool)
 
 
 async def _check_again_and_again(pool: Pool) -> None:

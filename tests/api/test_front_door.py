@@ -1,14 +1,17 @@
 """The front door: what isn't well-formed, small, strict JSON from somebody known goes no further."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.api import front_door
 from app.db import ids, keys
 from app.domain.events import Role
 from app.main import create_app
@@ -335,3 +338,22 @@ async def test_hanging_up_is_nobodys_fault(desk: Desk, app: tuple[FastAPI, httpx
     await app[0](scope, receive, send)
     assert answered == []
     assert "Traceback" not in capsys.readouterr().out
+
+
+async def test_an_answer_comes_in_time_however_long_the_database_takes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_door, "ANSWER_SECONDS", 0.2)
+    connection = await asyncpg.connect(desk.owner_url.replace("+asyncpg", "", 1))
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE")
+            began = time.monotonic()
+            answer = await desk.call("agent", "GET", "/v1/tickets")
+            assert time.monotonic() - began < 1.5
+    finally:
+        await connection.close()
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert answer.headers["Retry-After"] == "1"
+    monkeypatch.undo()
+    assert (await desk.call("agent", "GET", "/v1/tickets")).status_code == 200
