@@ -74,6 +74,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
             _declare_errors(path, method, operation)
             _declare_headers(path, method, operation)
             _leave_out(operation)
+            _require_match(method, operation)
             _illustrate(operation)
     return document
 
@@ -117,6 +118,7 @@ def _declare_headers(path: str, method: str, operation: dict[str, Any]) -> None:
             names += ["Link"] if listed else ["ETag"] if path.startswith("/v1/") else []
             names += ["Location", "Idempotency-Replayed"] if (method, status) == ("post", "201") else []
         response["headers"] = {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
+        response["headers"]["X-Request-Id"]["required"] = True
 
 
 def _leave_out(operation: dict[str, Any]) -> None:
@@ -125,6 +127,14 @@ def _leave_out(operation: dict[str, Any]) -> None:
     choices = content["schema"].get("anyOf") if content else None
     if choices:
         content["schema"] = next(choice for choice in choices if "$ref" in choice)
+
+
+def _require_match(method: str, operation: dict[str, Any]) -> None:
+    """Describe If-Match as required where it is: the route takes none, to answer 428 with what to do."""
+    for parameter in operation.get("parameters", ()):
+        if method == "patch" and parameter["name"] == "if-match":
+            choice, _null = parameter["schema"].pop("anyOf")
+            parameter |= {"required": True, "schema": parameter["schema"] | choice}
 
 
 def _illustrate(operation: dict[str, Any]) -> None:

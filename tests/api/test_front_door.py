@@ -1,6 +1,7 @@
 """The front door: what isn't well-formed, small, strict JSON from somebody known goes no further."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -335,3 +336,33 @@ async def test_hanging_up_is_nobodys_fault(desk: Desk, app: tuple[FastAPI, httpx
     await app[0](scope, receive, send)
     assert answered == []
     assert "Traceback" not in capsys.readouterr().out
+
+
+async def test_the_description_says_what_if_match_has_to_be(desk: Desk) -> None:
+    """Required where a change without it is 428, and written as it is read."""
+    paths = (await desk.call(None, "GET", "/openapi.json")).json()["paths"]
+    found = [
+        (method, parameter)
+        for operations in paths.values()
+        for method, operation in operations.items()
+        for parameter in operation.get("parameters", ())
+        if parameter["name"] == "if-match"
+    ]
+    assert {method for method, parameter in found if parameter["required"]} == {"patch"}
+    assert {method for method, parameter in found if not parameter["required"]} == {"post", "put"}
+    (pattern,) = {parameter["schema"]["pattern"] for _, parameter in found}
+    path = f"/v1/tickets/{(await desk.open())['id']}/acknowledge"
+    for tag in ('"1"', "*", '"1", W/"2"', ' "1" ,"2" ', "1", '"', "", '"1",', '"1" "2"', '"é"'):
+        response = await desk.call("agent", "POST", path, headers={"If-Match": tag.encode()})
+        assert (re.search(pattern, tag) is None) == (response.status_code == 422), tag
+
+
+async def test_every_answer_is_described_with_the_header_that_it_carries(desk: Desk) -> None:
+    paths = (await desk.call(None, "GET", "/openapi.json")).json()["paths"]
+    answers = [
+        answer
+        for operations in paths.values()
+        for operation in operations.values()
+        for answer in operation["responses"].values()
+    ]
+    assert all(answer["headers"]["X-Request-Id"]["required"] for answer in answers)
