@@ -57,8 +57,10 @@ mutants: $(READY) ## Break calendar and eligibility in every small way, and see 
 month: $(READY) ## Simulate a month of a busy desk, 2,000 tickets and more through HTTP, and print what came of it.
 	TICKETS=2400 $(BIN)/python -m pytest -q -s tests/api/test_month.py
 
-fuzz: $(READY) ## Send every payload to every field that can be written (FUZZ=seed), and see no fault of ours.
-	FUZZ=$(or $(FUZZ),20260105) $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+fuzz: export FUZZ := $(or $(FUZZ),20260105)
+fuzz: $(READY) ## Send every payload to every field, and schemathesis as two identities (FUZZ=seed): no fault of ours.
+	$(BIN)/python -m tests.conformance
+	$(BIN)/python -m pytest -q -n 2 -rP tests/api/test_fuzz.py
 
 faults: $(READY) ## Kill, cut, stall and stop every part under load (FAULTS=seed), and print what was lost: nothing.
 	FAULTS=$(or $(FAULTS),20260105) $(BIN)/python -m pytest -q -s -p no:randomly tests/faults

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = ROOT / "var" / "client"
+ENVIRONMENT = ROOT / "var" / "tools"
 STORY = """
 import json, sys
 from kawan_elite_support_client import AuthenticatedClient
@@ -54,16 +54,23 @@ def run(*command: str | Path, **more: Any) -> None:
     subprocess.run([str(part) for part in command], check=True, **more)
 
 
-def generate(target: Path) -> Path:
-    """Generate the client and check its types; return the interpreter that has it."""
+def tools() -> Path:
+    """Make the environment of the tools, and return where its programs are."""
     python = ENVIRONMENT / "bin" / "python"
     uv = Path(sys.executable).parent / "uv"
     if not python.exists():
         run(sys.executable, "-m", "venv", ENVIRONMENT)
     run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", ROOT / "requirements/tools.txt")
+    return python.parent
+
+
+def generate(target: Path) -> Path:
+    """Generate the client and check its types; return the interpreter that has it."""
+    programs = tools()
+    python = programs / "python"
     shutil.rmtree(target, ignore_errors=True)
-    path = {**os.environ, "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}"}
-    generator = ENVIRONMENT / "bin" / "openapi-python-client"
+    path = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    generator = programs / "openapi-python-client"
     run(generator, "generate", "--path", ROOT / "openapi.yaml", "--output-path", target, "--fail-on-warning", env=path)
     run(python, "-m", "mypy", "--strict", "--no-error-summary", target / "kawan_elite_support_client", cwd=target)
     return python
@@ -76,7 +83,8 @@ def service(state: Path) -> Iterator[Path]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "STATE_DIR": str(state), "PORT": str(port), "LOG_LEVEL": "warning"}
-    environment.pop("DATABASE_URL", None)
+    for name in ("DATABASE_URL", "TEST_CLOCK"):
+        environment.pop(name, None)
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "dev"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )

@@ -14,7 +14,7 @@ from app.api import errors
 from app.api.deps import Caller, Held, Now, Runtime, Writer
 from app.api.errors import Problem
 from app.api.idempotency import Once, OnceOnly
-from app.api.shapes import Instant, Told, answer, etag, matches
+from app.api.shapes import ETAGS, Instant, Told, answer, etag, matches
 from app.api.ticket_shapes import ticket_shape
 from app.db import events, tickets
 from app.db.tickets import Scope
@@ -29,7 +29,12 @@ REF: Final = re.compile(r"KE-\d{4}-\d{6,12}", re.ASCII)
 ID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 IfMatch: TypeAlias = Annotated[
-    str | None, Header(max_length=64, description="The ETag you decided by; 412 where the ticket has moved on.")
+    str | None,
+    Header(
+        max_length=64,
+        description="The ETag you decided by; 412 where the ticket has moved on.",
+        json_schema_extra=ETAGS,
+    ),
 ]
 AsOf: TypeAlias = Annotated[
     Instant | None,

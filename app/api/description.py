@@ -72,12 +72,14 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     document["components"]["headers"] = {
         name: {"description": said, "schema": {"type": "string"}} for name, said in HEADERS.items()
     }
+    document["components"]["headers"]["X-Request-Id"]["required"] = True
     _name_access(app, {each["operationId"]: each for path in document["paths"].values() for each in path.values()})
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _declare_errors(path, method, operation)
             _declare_headers(path, method, operation)
             _leave_out(operation)
+            _require_match(method, operation)
             _illustrate(operation)
     return document
 
@@ -135,6 +137,14 @@ def _leave_out(operation: dict[str, Any]) -> None:
     choices = content["schema"].get("anyOf") if content else None
     if choices:
         content["schema"] = next(choice for choice in choices if "$ref" in choice)
+
+
+def _require_match(method: str, operation: dict[str, Any]) -> None:
+    """Describe If-Match as required where it is: the route takes none, to answer 428 with what to do."""
+    for parameter in operation.get("parameters", ()):
+        if method == "patch" and parameter["name"] == "if-match":
+            choice, _null = parameter["schema"].pop("anyOf")
+            parameter |= {"required": True, "schema": parameter["schema"] | choice}
 
 
 def _illustrate(operation: dict[str, Any]) -> None:

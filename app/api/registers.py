@@ -14,7 +14,7 @@ from app.api import errors
 from app.api.deps import Caller
 from app.api.errors import Problem
 from app.api.paging import Page, Paging
-from app.api.shapes import ExternalId, Given, Instant, Line, Told, answer, etag, matches
+from app.api.shapes import ETAGS, ExternalId, Given, Instant, Line, Told, answer, etag, matches
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.register import Register
 from app.db.statements import ConstraintError
@@ -26,7 +26,9 @@ OVERLAP: Final = "subscriptions_overlap"
 DATES: Final = "ck_subscriptions_dates"
 
 Named: TypeAlias = Annotated[ExternalId, Path(description="The id under which another system knows it.")]
-IfMatch: TypeAlias = Annotated[str | None, Header(max_length=64, description="Write only onto this version.")]
+IfMatch: TypeAlias = Annotated[
+    str | None, Header(max_length=64, description="Write only onto this version.", json_schema_extra=ETAGS)
+]
 IfNoneMatch: TypeAlias = Annotated[str | None, Header(max_length=64, description="`*`: write only what isn't there.")]
 Names: TypeAlias = Annotated[list[Line], Field(max_length=1_000)]
 

@@ -171,7 +171,9 @@ def answer(body: BaseModel, *, status: int = 200, headers: dict[str, str] | None
     return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")
 
 
-ETAG: Final = re.compile(r'\*|(?:W/)?"[!#-~]*"', re.ASCII)
+ETAG: Final = re.compile(r'\*|(?:W/)?"[!#-+.-~-]*"', re.ASCII)
+ETAGS: Final = {"pattern": rf"^ *({ETAG.pattern}) *(, *({ETAG.pattern}) *)*$"}
+"""The same as the description has it, of one or several."""
 
 
 def matches(if_match: str | None, version: int) -> bool:

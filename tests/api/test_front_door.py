@@ -1,6 +1,7 @@
 """The front door: what isn't well-formed, small, strict JSON from somebody known goes no further."""
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -357,3 +358,35 @@ async def test_an_answer_comes_in_time_however_long_the_database_takes(
     assert answer.headers["Retry-After"] == "1"
     monkeypatch.undo()
     assert (await desk.call("agent", "GET", "/v1/tickets")).status_code == 200
+
+
+async def test_the_description_says_what_if_match_has_to_be(desk: Desk) -> None:
+    """Required where a change without it is 428, and written as it is read."""
+    paths = (await desk.call(None, "GET", "/openapi.json")).json()["paths"]
+    found = [
+        (method, parameter)
+        for operations in paths.values()
+        for method, operation in operations.items()
+        for parameter in operation.get("parameters", ())
+        if parameter["name"] == "if-match"
+    ]
+    assert {method for method, parameter in found if parameter["required"]} == {"patch"}
+    assert {method for method, parameter in found if not parameter["required"]} == {"post", "put"}
+    (pattern,) = {parameter["schema"]["pattern"] for _, parameter in found}
+    path = f"/v1/tickets/{(await desk.open())['id']}/acknowledge"
+    for tag in ('"1"', "*", '"1", W/"2"', ' "1" ,"2" ', "1", '"', "", '"1",', '"1" "2"', '"é"'):
+        response = await desk.call("agent", "POST", path, headers={"If-Match": tag.encode()})
+        assert (re.search(pattern, tag) is None) == (response.status_code == 422), tag
+
+
+async def test_every_answer_is_described_with_the_header_that_it_carries(desk: Desk) -> None:
+    document = (await desk.call(None, "GET", "/openapi.json")).json()
+    answers = [
+        answer
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for answer in operation["responses"].values()
+    ]
+    always = document["components"]["headers"]["X-Request-Id"]
+    assert always["required"]
+    assert all(answer["headers"]["X-Request-Id"] == {"$ref": "#/components/headers/X-Request-Id"} for answer in answers)
