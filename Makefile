@@ -65,8 +65,9 @@ fuzz: $(READY) ## Send every payload to every field, and schemathesis as two ide
 faults: $(READY) ## Kill, cut, stall and stop every part under load (FAULTS=seed), and print what was lost: nothing.
 	FAULTS=$(or $(FAULTS),20260105) $(BIN)/python -m pytest -q -s -p no:randomly tests/faults
 
-bench: $(READY) ## Measure the calendar.
+bench: $(READY) ## Measure the calendar, and what the walls and the audit cost.
 	$(BIN)/python -m bench.calendar
+	$(BIN)/python -m bench.walls
 
 client: $(READY) ## Generate a client from openapi.yaml, type-check it, and use it against a running service.
 	$(BIN)/python -m tests.client
