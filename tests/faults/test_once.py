@@ -23,7 +23,7 @@ async def unheard(api: Api) -> AsyncIterator[httpx.AsyncClient]:
     """A way to an API by which requests arrive, and answers are lost after the commit."""
     async with Proxy(lambda: asyncio.open_connection("127.0.0.1", api.port)) as proxy:
         proxy.become(Network.HALF_OPEN)
-        async with client_of(proxy.port, timeout=0.4) as http:
+        async with client_of(proxy.port, timeout=0.3) as http:
             yield http
         proxy.become(Network.WHOLE)
 
