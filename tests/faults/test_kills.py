@@ -66,7 +66,7 @@ async def _end_postgres(house: House, api: Api, number: signal.Signals) -> float
 
 
 FAULTS = [
-    pytest.param(kill_api, "API killed", "kill -9 under 8 writers", id="the API"),
+    pytest.param(kill_api, "API killed", "kill -9 under 8 writers", marks=whole, id="the API"),
     pytest.param(kill_worker, "worker killed", "kill -9 under 8 writers", marks=whole, id="the worker"),
     pytest.param(kill_postgres, "PostgreSQL killed", "kill -9, orphans left", id="PostgreSQL"),
     pytest.param(
