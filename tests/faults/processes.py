@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -114,8 +114,8 @@ class House:
     def __init__(self, database: Database, desk: Desk, state: Path) -> None:
         self.database, self.desk, self.state = database, desk, state
 
-    @contextmanager
-    def running(self, command: str, *, following: bool = True, **settings: object) -> Iterator[Process]:
+    @asynccontextmanager
+    async def running(self, command: str, *, following: bool = True, **settings: object) -> AsyncIterator[Process]:
         """Run one of our commands: following, it ends with us by the end of its input, as in development."""
         log = self.state / f"{command}.log"
         given = {"STATE_DIR": self.state, "LOG_LEVEL": "warning"} | self.database.settings | settings
@@ -124,16 +124,19 @@ class House:
             yield process
         finally:
             if process.popen.poll() is None:
-                process.stop()
+                # Not waited for here: it takes its leave by our network.
+                await asyncio.to_thread(process.stop)
 
     @asynccontextmanager
     async def api(self, **settings: Any) -> AsyncIterator["Api"]:
         """Run an API until it is ready, and give a way to it."""
         port = free_port()
-        with self.running("serve", PORT=port, **settings) as process:
-            async with Api(process, port, self.desk.keys) as api:
-                assert await api.ready_within(30)
-                yield api
+        async with (
+            self.running("serve", PORT=port, **settings) as process,
+            Api(process, port, self.desk.keys) as api,
+        ):
+            assert await api.ready_within(30)
+            yield api
 
     async def self_check(self) -> str:
         """What our own self-check finds."""

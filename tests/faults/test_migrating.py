@@ -141,7 +141,7 @@ async def test_a_migration_that_only_adds_holds_up_nobody_and_the_code_before_it
 REVISIONS = [found.revision for found in ScriptDirectory.from_config(migrations.configuration("")).walk_revisions()]
 
 
-@pytest.mark.parametrize("revision", [*reversed(REVISIONS)])
+@pytest.mark.parametrize("revision", [*reversed(REVISIONS)] if WHOLE else [REVISIONS[-1], *REVISIONS[1::-1]])
 async def test_new_code_on_an_old_schema_says_that_it_is_not_ready(revision: str, server_url: str) -> None:
     name = f"behind_{revision}"
     drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"

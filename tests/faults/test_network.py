@@ -20,7 +20,7 @@ from tests.faults.processes import Api, House, client_of
 from tests.faults.proxy import Network
 
 EVERY = 0.06
-LASTS = 7.0
+LASTS = 6.0
 ANSWER_SECONDS = 5.0
 HEALED_SECONDS = 2.0
 SLOW_TRIGGER = """
@@ -159,15 +159,15 @@ async def naive(house: House, trouble: Trouble, query: str) -> str:
 @pytest.mark.parametrize(
     ("trouble", "name", "done", "query"),
     [
-        (broken(Network.CUT), "network cut", "every connection reset for 7 s", "SELECT 1"),
-        (broken(Network.BLACK_HOLE), "network black-holed", "nothing arrives for 7 s", "SELECT 1"),
-        (broken(Network.HALF_OPEN), "network half open", "no answer arrives for 7 s", "SELECT 1"),
-        (slow_network, "network slow", "each answer 1.2 s later, 7 s long", "SELECT 1"),
-        (locked, "pool exhausted", "tickets locked from outside for 7 s", "SELECT FROM tickets LIMIT 1"),
+        (broken(Network.CUT), "network cut", "every connection reset for 6 s", "SELECT 1"),
+        (broken(Network.BLACK_HOLE), "network black-holed", "nothing arrives for 6 s", "SELECT 1"),
+        (broken(Network.HALF_OPEN), "network half open", "no answer arrives for 6 s", "SELECT 1"),
+        (slow_network, "network slow", "each answer 1.2 s later, 6 s long", "SELECT 1"),
+        (locked, "pool exhausted", "tickets locked from outside for 6 s", "SELECT FROM tickets LIMIT 1"),
         (
             slow_statement,
             "statement too slow",
-            "inserts sleep, 7 s long",
+            "inserts sleep, 6 s long",
             "INSERT INTO tickets SELECT * FROM tickets LIMIT 0",
         ),
     ],

@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 
 from tests.faults.figures import WHOLE, Figure
 from tests.faults.load import Tally, Writers
 from tests.faults.processes import Api, House, client_of
 from tests.faults.proxy import Network, Proxy
 
-ROUNDS = 100 if WHOLE else 3
-TWINS = 50 if WHOLE else 20
+ROUNDS = 100
+TWINS = 50
 CARELESS = 3
 WRITERS = 8
-CHANGES = 10 if WHOLE else 3
+CHANGES = 10
+pytestmark = pytest.mark.skipif(not WHOLE, reason="make faults runs it")
 
 
 @asynccontextmanager
@@ -23,7 +25,7 @@ async def unheard(api: Api) -> AsyncIterator[httpx.AsyncClient]:
     """A way to an API by which requests arrive, and answers are lost after the commit."""
     async with Proxy(lambda: asyncio.open_connection("127.0.0.1", api.port)) as proxy:
         proxy.become(Network.HALF_OPEN)
-        async with client_of(proxy.port, timeout=0.4) as http:
+        async with client_of(proxy.port, timeout=0.3) as http:
             yield http
         proxy.become(Network.WHOLE)
 
