@@ -64,6 +64,7 @@ EXPOSED: Final = (
     *("ETag", "Location", "Link", "X-Request-Id", "Idempotency-Replayed"),
     *("Retry-After", "RateLimit", "RateLimit-Policy"),
 )
+NO_PAGES: Final[dict[str, Any]] = {"docs_url": None, "redoc_url": None}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -73,9 +74,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         UndeclaredOperationError: an operation doesn't say who may call it.
     """
     found = settings or Settings()
-    app: FastAPI = FastAPIOffline(
-        redoc_url=None, redirect_slashes=False, lifespan=_lifespan(found), **description.ABOUT
-    )
+    framework, pages = (FastAPIOffline, {"redoc_url": None}) if found.serves_docs else (FastAPI, NO_PAGES)
+    app: FastAPI = framework(redirect_slashes=False, lifespan=_lifespan(found), **pages, **description.ABOUT)
     routers = (*ROUTERS, system.test_router) if found.test_clock else ROUTERS
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     require_declared(routes)

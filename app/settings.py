@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("var"), description="Where the development start keeps its state.")
     environment: Literal["development", "production"] = Field("development", description="What this machine is for.")
     test_clock: bool = Field(default=False, description="Serve the test clock and sweeps on demand: for tests only.")
+    docs: bool | None = Field(None, description="Serve /docs; left out, where only this machine can call.")
     cors_origins: str = Field("", description="Origins that browsers may call from, comma-separated.")
     issuers: Annotated[tuple[Trusted, ...], NoDecode] = Field(
         (), description="Whose tokens are believed, as a JSON list."
@@ -169,6 +170,7 @@ class Settings(BaseSettings):
             f"AUDIT_PUBLIC_KEYS has to be set {where}, with the key that the worker's AUDIT_KEY goes with": (
                 not self.audit_public_keys
             ),
+            f"DOCS may not be set {where}: unset it{otherwise}": bool(self.docs),
             f"CORS_ORIGINS may not hold * {where}: name the portal's origin": "*" in self.cors_origins,
             f"ISSUERS may not be reached by plain http {where}: use https": any(each.plain for each in self.issuers),
         }
@@ -183,6 +185,11 @@ class Settings(BaseSettings):
     def exposed(self) -> bool:
         """Tell whether others than the developer at this machine may call: nothing may be open then."""
         return self.environment == "production" or not _loopback(self.host)
+
+    @property
+    def serves_docs(self) -> bool:
+        """Tell whether the page that describes the API is served: never where others may call."""
+        return not self.exposed and self.docs is not False
 
     @property
     def contacts_url(self) -> str:

@@ -20,7 +20,7 @@ from app.cli import demo as demo_data
 from app.cli import dev as development
 from app.cli import serving, setup
 from app.cli.problems import StartError
-from app.db import migrations, seal, upkeep
+from app.db import keys, migrations, seal, upkeep
 from app.db import pool as pools
 from app.db.migrations import MigrationError
 from app.db.policies import Version
@@ -105,26 +105,33 @@ async def connected(url: str, *, role: str = pools.HOUSE, named: str = "DATABASE
 
 
 async def _require_walls(found: Database, *, exposed: bool) -> None:
-    """See that the database can be reached by both logins, and that neither may do more than it is for.
+    """See that the database can be reached by both logins, that neither may do more than it is for, and nobody else in.
 
     Raises:
-        StartError: one of them may, where others than the developer may call.
+        StartError: naming every login that may and every key for development, where others than the developer call.
     """
+    wrong = list[str]()
     for name, role in (("DATABASE_URL", pools.HOUSE), ("CONTACT_DATABASE_URL", pools.CONTACT)):
         try:
             async with connected(found.addresses[name], role=role, named=name) as pool:
                 login = await upkeep.login(pool)
+                demo = await keys.for_development(pool) if role == pools.HOUSE else []
         except DatabaseUnavailableError:
             if role == pools.HOUSE:
                 raise
             raise StartError(
                 "The database can't be reached by the login for contacts; mend CONTACT_DATABASE_URL."
             ) from None
-        if exposed and login and (login.unbounded or (role == pools.CONTACT and login.house)):
-            raise StartError(
+        if login and (login.unbounded or (role == pools.CONTACT and login.house)):
+            wrong.append(
                 f"The login of {name} may do more than {role}: give it one that is a member of {role} and of"
                 " nothing else, owns nothing and is no superuser."
             )
+        if demo:
+            names = ", ".join(key.name for key in demo)
+            wrong.append(f"The database holds keys for development ({names}): revoke them, or take another database.")
+    if exposed and wrong:
+        raise StartError(" ".join(wrong))
 
 
 async def _require_connection(url: str) -> None:

@@ -220,7 +220,7 @@ async def _key(
     key = Key(
         id=fresh.id,
         digest=fresh.digest,
-        name=f"demo {name}",
+        name=f"{keys.DEMO}{name}",
         role=role,
         agent_id=agent_id,
         client_id=contact.client_id if contact else None,

@@ -16,6 +16,8 @@ from app.domain.events import Role
 
 LIFE: Final = timedelta(days=365)
 """How long a key lives where nobody says otherwise."""
+DEMO: Final = "demo "
+"""How the names of the demo data's keys begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,13 @@ class Key:
     revoked_at: datetime | None
     scopes: Sequence[str] | None = None
     replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForDevelopment:
+    """The name of a key of the demo data."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,14 @@ def page(after: After | None, most: int) -> ClauseElement:
     if after is not None:
         query = query.where(tuple_(key.created_at, key.id) < tuple_(after.created_at, after.id))
     return query
+
+
+@many(ForDevelopment)
+def for_development() -> ClauseElement:
+    """List the keys of the demo data that are valid: of their name, and without an end, which no other key is."""
+    key = api_keys.c
+    valid = and_(key.expires_at.is_(None), key.revoked_at.is_(None))
+    return select(key.name).where(valid, key.name.startswith(DEMO)).order_by(key.name)
 
 
 @effect

@@ -1,5 +1,6 @@
 """The start as people meet it: one command that brings everything up, and one sentence where it can't."""
 
+import itertools
 import json
 import os
 import shutil
@@ -10,25 +11,31 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
+from app.db import seal
 from app.embedded import EmbeddedPostgres
+from tests.conftest import administer, database, template
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
     "DATABASE_URL",
+    "CONTACT_DATABASE_URL",
     "MIGRATION_DATABASE_URL",
     "HOST",
     "PORT",
     "STATE_DIR",
     "ENVIRONMENT",
     "TEST_CLOCK",
+    "DOCS",
+    "CORS_ORIGINS",
     "ISSUERS",
 )
 UNREACHABLE = "postgresql://somebody:secret@127.0.0.1:1/nothing"
@@ -44,7 +51,7 @@ def refusal(command: str, **settings: object) -> str:
     """What a command that can't start says: one line, exit code 2, nothing else."""
     ran = subprocess.run(
         [sys.executable, "-m", "app", command],
-        cwd=ROOT, env=environment(**settings), capture_output=True, text=True, check=False, timeout=30,
+        cwd=ROOT, env=environment(**settings), capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     lines = ran.stderr.splitlines()
     assert (ran.returncode, len(lines), ran.stdout) == (2, 1, ""), ran.stderr
@@ -99,9 +106,61 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     assert refusal("migrate", DATABASE_URL=url).startswith("These settings don't work: DATABASE_URL: ")
 
 
+def starts(cases: list[dict[str, str]]) -> list[tuple[int, str]]:
+    """Exit code and words of `serve` with each of these settings."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.starting"],
+        cwd=ROOT, env=environment(), input=json.dumps(cases), capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    return [(code, told) for code, told in json.loads(ran.stdout)]
+
+
+SEALS = {"AUDIT_PUBLIC_KEYS": seal.new_key()[1]}
+SAFE = {"DATABASE_URL": UNREACHABLE, "CONTACT_DATABASE_URL": UNREACHABLE.replace("somebody", "contacts")} | SEALS
+PLAIN = json.dumps([{"issuer": "http://login.kawan.example", "audience": "kawan", "people": "staff"}])
+# Where others may call, as the sentences say it, and how else the violation may end.
+EXPOSED = {
+    "HOST=0.0.0.0": ("on 0.0.0.0", " or serve on 127.0.0.1"),
+    "HOST=::": ("on ::", " or serve on 127.0.0.1"),
+    "HOST=192.168.1.20": ("on 192.168.1.20", " or serve on 127.0.0.1"),
+    "ENVIRONMENT=production": ("in production", ""),
+}
+# What is for the developer alone: a setting that says so, or one that is left out, and its sentence.
+UNSAFE = {
+    "TEST_CLOCK=1": "TEST_CLOCK may not be set {0}: unset it{1}",
+    "DATABASE_URL=": "DATABASE_URL has to be set {0}: the embedded database is for development",
+    "CONTACT_DATABASE_URL=": "CONTACT_DATABASE_URL has to be set {0}, with another login than DATABASE_URL",
+    "AUDIT_PUBLIC_KEYS=": "AUDIT_PUBLIC_KEYS has to be set {0}, with the key that the worker's AUDIT_KEY goes with",
+    "DOCS=1": "DOCS may not be set {0}: unset it{1}",
+    "CORS_ORIGINS=*": "CORS_ORIGINS may not hold * {0}: name the portal's origin",
+    f"ISSUERS={PLAIN}": "ISSUERS may not be reached by plain http {0}: use https",
+}
+COULD_START = "The database can't be reached; start it, mend DATABASE_URL, or unset it to use the embedded one.\n"
+
+
+def mixed(*settings: str) -> dict[str, str]:
+    return SAFE | dict(setting.split("=", 1) for setting in settings)
+
+
+def test_every_unsafe_mix_names_each_violation_and_nothing_else_and_what_is_safe_goes_on(port: int) -> None:
+    """Each alone, each pair, and all at once, wherever others may call; without any it goes as far as its database."""
+    mixes = [mix for size in (1, 2, len(UNSAFE)) for mix in itertools.combinations(UNSAFE, size)]
+    refused = list(itertools.product(EXPOSED, mixes))
+    assert len(refused) == 4 * (7 + 21 + 1)
+    exposed = [mixed(f"PORT={port}", where) for where in EXPOSED if where != "HOST=192.168.1.20"]
+    reached = {"PORT": str(port), "DATABASE_URL": UNREACHABLE}
+    alone = [mixed(f"HOST={host}", *UNSAFE) | reached for host in ("127.0.0.1", "127.0.0.2", "localhost")]
+    found = starts([mixed(where, *mix) for where, mix in refused] + exposed + alone)
+    assert found[len(refused) :] == [(2, COULD_START)] * 6
+    for (where, mix), told in zip(refused, found, strict=False):
+        sentences = "; ".join(UNSAFE[setting].format(*EXPOSED[where]) for setting in mix)
+        assert told == (2, f"These settings don't work: {sentences}.\n")
+
+
 def test_every_unsafe_setting_is_named_at_once() -> None:
-    said = refusal("serve", HOST="0.0.0.0", TEST_CLOCK="true", CORS_ORIGINS="*")  # noqa: S104  # what is refused
-    assert all(name in said for name in ("TEST_CLOCK", "; DATABASE_URL", "CONTACT_DATABASE_URL", "CORS_ORIGINS"))
+    """The same by the command itself."""
+    said = refusal("serve", **mixed("HOST=0.0.0.0", *UNSAFE))
+    assert said.count(" on 0.0.0.0") == len(UNSAFE)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +187,53 @@ def test_a_login_that_may_do_more_than_it_is_for_is_refused_in_production(
         "DATABASE_URL": plain.replace("kawan_app@", f"{house}@"),
         "CONTACT_DATABASE_URL": plain.replace("kawan_app@", f"{contacts.strip('/')}@") + more,
     }
-    assert said in refusal("serve", ENVIRONMENT="production", PORT=port, **urls)
+    assert said in refusal("serve", ENVIRONMENT="production", PORT=port, **urls, **SEALS)
+
+
+def fill(settings: dict[str, str]) -> None:
+    filling = [sys.executable, "-m", "app", "demo"]
+    subprocess.run(filling, cwd=ROOT, env=environment(**settings), capture_output=True, check=True, timeout=60)
+
+
+def served(paths: tuple[str, ...], **settings: object) -> list[bool]:
+    """Which of these addresses a start of `serve` answers."""
+    base = f"http://127.0.0.1:{settings['PORT']}"
+    with subprocess.Popen([sys.executable, "-m", "app", "serve"], cwd=ROOT, env=environment(**settings)) as process:
+        try:
+            assert eventually(lambda: answers(f"{base}/livez"), 40)
+            return [answers(base + path) for path in paths]
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+@pytest.fixture
+async def filled(server_url: str, worker_id: str, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """The settings of a database with demo data in it, by two logins that own nothing."""
+    name = f"demo_{worker_id}_{os.getpid()}"
+    await administer(server_url, f"CREATE DATABASE {name} TEMPLATE {await template(server_url)}")
+    url = database(server_url, name).replace("+asyncpg", "", 1)
+    logins = [url.replace("kawan_owner@", f"{login}@") for login in ("kawan_app", "kawan_portal")]
+    settings = dict(zip(("DATABASE_URL", "CONTACT_DATABASE_URL"), logins, strict=True)) | {"STATE_DIR": str(tmp_path)}
+    fill(settings)
+    yield settings
+    await administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="another server has other logins")
+async def test_keys_for_development_are_refused_where_others_call_until_they_are_revoked(
+    filled: dict[str, str], port: int
+) -> None:
+    keys = "demo admin, demo agent, demo agent2, demo agent3, demo contact, demo lapsed_contact, demo lead,"
+    owner = filled["DATABASE_URL"].replace("kawan_app@", "kawan_owner@")
+    said = refusal("serve", ENVIRONMENT="production", PORT=port, **filled | SEALS | {"DATABASE_URL": owner})
+    assert said.startswith("The login of DATABASE_URL may do more than kawan_runtime: ")
+    assert said.endswith(f" ({keys} demo premium_contact): revoke them, or take another database.")
+    connection = await asyncpg.connect(owner)
+    await connection.execute("UPDATE api_keys SET revoked_at = now()")
+    await connection.close()
+    paths = ("/openapi.json", "/v1/docs", "/docs")
+    assert served(paths, ENVIRONMENT="production", PORT=port, **filled | SEALS) == [True, False, False]
 
 
 def test_every_senseless_setting_is_named_at_once() -> None:
@@ -142,7 +247,7 @@ def test_every_senseless_setting_is_named_at_once() -> None:
 )
 def test_demo_keys_are_never_made_where_others_can_call(command: str, setting: dict[str, str]) -> None:
     other = UNREACHABLE.replace("somebody", "contacts")
-    said = refusal(command, DATABASE_URL=UNREACHABLE, CONTACT_DATABASE_URL=other, **setting)
+    said = refusal(command, DATABASE_URL=UNREACHABLE, CONTACT_DATABASE_URL=other, **setting, **SEALS)
     assert said.startswith("Demo data with keys for every role is for this machine alone;")
 
 
@@ -206,14 +311,18 @@ class Start:
         return self.process.returncode, stderr
 
     def answers(self, path: str) -> bool:
-        try:
-            with urllib.request.urlopen(self.base_url + path, timeout=5):  # noqa: S310  # our own address
-                return True
-        except OSError:
-            return False
+        return answers(self.base_url + path)
 
     def gone(self) -> bool:
         return eventually(lambda: not self.server.runs() and not self.answers("/livez") and not children(self.server))
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):  # noqa: S310  # our own address
+            return True
+    except OSError:
+        return False
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 8) -> bool:
@@ -273,6 +382,7 @@ def _started(state: Path, port: int) -> Iterator[Start]:
 def test_a_start_answers_and_tells_where_it_is_and_how_to_get_in(started: Start, state: Path) -> None:
     path = state / "dev-credentials.json"
     assert started.answers("/readyz")
+    assert started.answers("/docs")
     assert started.base_url in started.told
     assert str(path) in started.told
     assert started.told.count("curl") == 3
@@ -313,3 +423,11 @@ def test_a_start_that_is_stopped_leaves_nothing_running_and_the_next_finds_its_k
             assert (code, start.server.runs(), children(start.server)) == (0, False, [])
             assert "Traceback" not in said
     assert kept[0] == kept[1]
+
+
+def test_a_worker_that_could_not_seal_does_not_start_where_it_matters() -> None:
+    said = refusal("worker", ENVIRONMENT="production", **SAFE)
+    assert said.startswith("AUDIT_KEY has to be set for the worker")
+    said = refusal("worker", ENVIRONMENT="production", **SAFE, AUDIT_KEY=seal.new_key()[0])
+    assert said == "AUDIT_PUBLIC_KEYS lacks the key that goes with AUDIT_KEY; add it."
+    assert "AUDIT_KEY: write a key as" in refusal("worker", DATABASE_URL=UNREACHABLE, AUDIT_KEY="mine")
