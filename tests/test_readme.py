@@ -33,7 +33,8 @@ def test_every_setting_has_its_row() -> None:
 def settings_in_order() -> list[str]:
     order = [
         "database_url", "contact_database_url", "migration_database_url", "host", "port", "state_dir", "environment",
-        "test_clock", "docs", "cors_origins", "issuers", "pool_size", "sweep_seconds", "log_level",
+        "test_clock", "docs", "cors_origins", "issuers", "pool_size", "rate_limit", "rate_limit_storage", "audit_key",
+            "audit_public_keys", "sweep_seconds", "log_level",
     ]  # fmt: skip
     assert sorted(order) == sorted(Settings.model_fields)
     return order

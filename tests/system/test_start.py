@@ -37,6 +37,8 @@ SETTINGS = (
     "DOCS",
     "CORS_ORIGINS",
     "ISSUERS",
+    "AUDIT_KEY",
+    "AUDIT_PUBLIC_KEYS",
 )
 UNREACHABLE = "postgresql://somebody:secret@127.0.0.1:1/nothing"
 PASSING_PYTHON = '#!/bin/sh\ncase "$2" in *{refused}*) exit 1;; esac\n'
