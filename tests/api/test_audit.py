@@ -140,13 +140,14 @@ async def history(desk: Desk, checkpoints: int = 3) -> list[Any]:
 
 
 async def settled(desk: Desk, kept: Sealer) -> None:
-    """Seal until there is nothing left: others' transactions may hold it up for a moment."""
-    for _ in range(200):
-        await kept.run(desk.pool, datetime.now(UTC))
-        left = (
-            "SELECT count(*) FROM events WHERE transaction >= coalesce((SELECT max(until) FROM audit_checkpoints), 0)"
-        )
-        if not await desk.pool.fetchval(left):
+    """Seal all there is, once others' transactions don't hold it up any more."""
+    over = (
+        "SELECT transaction_number(pg_snapshot_xmin(pg_current_snapshot()))"
+        " > greatest((SELECT max(transaction) FROM events), (SELECT max(transaction) FROM audit_entries))"
+    )
+    for _ in range(400):
+        if await desk.pool.fetchval(over):
+            await kept.run(desk.pool, datetime.now(UTC))
             return
         await asyncio.sleep(0.05)
     raise AssertionError("others' transactions don't end")

@@ -68,7 +68,7 @@ async def scene(desk: Desk, app: tuple[FastAPI, httpx.AsyncClient]) -> dict[str,
         "ticket_id": theirs["id"], "follow_up_of": theirs["id"], "check_id": check, "eligibility_check_id": check,
         "client_id": str(party.client_id), "contact_id": str(party.contact_id),
         "agreement_id": str(party.agreement_id), "subscription_id": plan["id"], "agent_id": agents[0]["id"],
-        "assignee_id": agents[0]["id"], "calendar_id": calendar,
+        "assignee_id": agents[0]["id"], "calendar_id": calendar, "actor_id": agents[0]["id"], "subject_id": plan["id"],
     }  # fmt: skip
     found = {name: (value, str(ids.new_id())) for name, value in foreign.items()}
     found["ref"] = (theirs["ref"], "KE-2026-999999")

@@ -21,7 +21,7 @@ from app.domain.events import Role
 from app.main import create_app
 from app.outside.limits import Limits
 from app.settings import Settings
-from tests.api.conftest import Desk, running
+from tests.api.conftest import AUDIT_PUBLIC_KEY, Desk, running
 from tests.conftest import addresses
 
 PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
@@ -119,11 +119,12 @@ async def test_a_window_ends_and_the_next_one_begins(desk: Desk) -> None:
 
 @needs_redis
 async def test_several_processes_over_one_redis_let_no_more_through_than_one_may(desk: Desk, redis: Redis) -> None:
-    shared = {"rate_limit": "40/hour", "rate_limit_storage": redis.url}
+    shared = {"rate_limit": "40/hour", "rate_limit_storage": redis.url, "pool_size": 2}
     async with limited(desk, **shared) as one, limited(desk, **shared) as two, limited(desk, **shared) as three:
         assert await asked([one, two, three], "standard", 90) == {200: 40, 429: 50}
         assert await asked([one, two, three], "premium", 3) == {200: 3}
-    async with limited(desk, rate_limit="40/hour") as one, limited(desk, rate_limit="40/hour") as two:
+    apart = {"rate_limit": "40/hour", "pool_size": 2}
+    async with limited(desk, **apart) as one, limited(desk, **apart) as two:
         assert await asked([one, two], "standard", 90) == {200: 80, 429: 10}, "apart they count apart"
 
 
@@ -228,6 +229,7 @@ def test_a_rate_or_a_place_that_cannot_be_counted_by_is_refused_by_name() -> Non
     assert Settings(rate_limit="5/hour").requests == "5/hour"
     assert Settings().requests == "100000/minute"
     production = {"database_url": "postgresql://one@h/d", "contact_database_url": "postgresql://two@h/d"}
+    production |= {"audit_public_keys": AUDIT_PUBLIC_KEY}
     assert Settings(environment="production", **production).requests == "1200/minute"
 
 
