@@ -237,6 +237,9 @@ async def test_whatever_is_sent_no_fault_is_ours_and_no_refusal_changes_anything
                 await fuzz.send(who, field, payload)
                 if count % 200 == 0:
                     caller.ids["ticket_id"] = (await caller.desk.open())["id"]
+                    # A key of nobody's here: who ends their own is refused from then on.
+                    made = await caller.desk.call("admin", "POST", "/v1/keys", fuzz.bodies["create_key"])
+                    caller.ids["key_id"] = made.json()["id"]
     finally:
         await owner.close()
     told = dict(sorted(fuzz.answers.items()))
