@@ -24,7 +24,7 @@ class Server(uvicorn.Server):
         self.leaving, self.linger = leaving, linger
         self.leaves_at: float | None = None
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # what a signal handler takes
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """Begin to leave; told again, or from a keyboard, leave at once."""
         lingers = self.leaves_at is None and sig == signal.SIGTERM
         self.leaving.set()
