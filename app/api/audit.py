@@ -78,6 +78,7 @@ class VerificationShape(Told):
     findings: list[FindingShape]
     last: CheckpointShape | None
     next_after: int | None
+    unsealed: Annotated[int, Field(description="How many rows were written since the last seal; told at the end.")]
 
 
 @router.get("/entries", operation_id="list_audit_entries", response_model=Page[EntryShape])
@@ -137,6 +138,7 @@ async def verify_audit(
         findings=[FindingShape(checkpoint=each.checkpoint, problem=each.problem) for each in found.findings],
         last=found.last and CheckpointShape.model_validate(asdict(found.last)),
         next_after=found.after,
+        unsealed=found.unsealed,
     )
     return answer(shape)
 

@@ -242,7 +242,7 @@ def verify(
     with plainly():
         settings = load()
         number, _, digest = receipt.partition(":")
-        if receipt and not (number.isdigit() and digest):
+        if receipt and not (number.isascii() and number.isdigit() and digest):
             raise StartError("Write a receipt as number:digest, as the worker's log and the API tell it.")
         kept = Receipt(int(number), digest) if receipt else None
         with database(settings) as found:
@@ -250,9 +250,10 @@ def verify(
             report = asyncio.run(_verify(found.url, keys, kept))
     for finding in report.findings:
         print(f"checkpoint {finding.checkpoint}: {finding.problem.replace('_', ' ')}")
-    found_wrong = f"{len(report.findings)} findings" if report.findings else "all as it was sealed"
-    print(f"{report.checkpoints} checkpoints, {report.events} events, {report.entries} entries: {found_wrong}")
-    if report.last:
+    said = f"{len(report.findings)} findings" if report.findings else "all as it was sealed"
+    print(f"{report.checkpoints} checkpoints, {report.events} events, {report.entries} entries: {said}")
+    print(f"{report.unsealed} rows were written since, and are not sealed yet")
+    if report.last and not report.findings:
         print(f"receipt: {report.last.number}:{report.last.digest}")
     if report.findings:
         raise typer.Exit(1)

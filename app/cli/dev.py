@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from threading import Thread
@@ -71,8 +72,12 @@ def audit_key(state_dir: Path) -> str:
     path = state_dir / AUDIT_KEY
     if not path.exists():
         state_dir.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123  # with its mode
-            file.write(seal.new_key()[0])
+        fresh = state_dir / f"{AUDIT_KEY}-{os.getpid()}"
+        fresh.touch(0o600)
+        fresh.write_text(seal.new_key()[0], encoding="ascii")
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
     return path.read_text(encoding="ascii")
 
 

@@ -141,6 +141,14 @@ class Line:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How many rows are not sealed yet, and how many of them say that they are of transactions still to come."""
+
+    unsealed: int
+    ahead: int
+
+
 @one(Horizon)
 def horizon() -> ClauseElement:
     """Find the number below which every transaction is over."""
@@ -169,28 +177,54 @@ def add_checkpoint(checkpoint: Checkpoint) -> ClauseElement:
     return put.returning(audit_checkpoints.c.number)
 
 
-def _lines(table: Table) -> Statement[[int, int, int, int, int], list[Line]]:
+def _tail(table: Table, since: Any) -> Any:  # noqa: ANN401  # a bind, and a query
+    """Count the rows of a table from a transaction on."""
+    return select(func.count()).select_from(table).where(table.c.transaction >= since).scalar_subquery()
+
+
+@one(Tail)
+def tail(until: int) -> ClauseElement:
+    """Count what is not sealed yet, from the end of the last checkpoint on."""
+    newest = literal_column("transaction_number(pg_snapshot_xmax(pg_current_snapshot()))", BigInteger)
+    return select(
+        (_tail(events, until) + _tail(audit_entries, until)).label("unsealed"),
+        (_tail(events, newest) + _tail(audit_entries, newest)).label("ahead"),
+    )
+
+
+# What is sealed of a row, in this order: a column that is added later is no part of what was sealed before.
+EVENT: Final = (
+    *("client_id", "ticket_id", "number", "version", "kind", "at", "actor_role", "actor_id", "actor_client_id"),
+    *("data", "internal", "audience"),
+)
+ENTRY: Final = (
+    *("at", "subject", "subject_id", "client_id", "actor_role", "actor_id", "request_id", "login", "before", "after"),
+)
+
+
+def _text(table: Table, names: tuple[str, ...]) -> Any:  # noqa: ANN401  # a column
+    """Write a row as it is sealed."""
+    return cast(func.jsonb_build_array(*(table.c[name] for name in names)), Text).label("text")
+
+
+def _lines(table: Table, names: tuple[str, ...]) -> Statement[[int, int, int, int, int], list[Line]]:
     """Read the rows of a table as they are sealed: those from a transaction on and before another, after a place."""
-    said = [column for column in table.c if column.name not in {"transaction", "position"}]
     place = (table.c.transaction, table.c.position)
 
     def lines(since: int, until: int, transaction: int, position: int, most: int) -> ClauseElement:
-        text = cast(func.jsonb_build_array(*said), Text).label("text")
-        query = select(*place, text).where(table.c.transaction >= since, table.c.transaction < until)
+        query = select(*place, _text(table, names)).where(table.c.transaction >= since, table.c.transaction < until)
         return query.where(tuple_(*place) > tuple_(transaction, position)).order_by(*place).limit(most)
 
     return Statement(lines, list, Line)
 
 
-event_lines = _lines(events)
-entry_lines = _lines(audit_entries)
+event_lines = _lines(events, EVENT)
+entry_lines = _lines(audit_entries, ENTRY)
 
 
 @many(Line)
 def early_lines(position: int, most: int) -> ClauseElement:
     """Read the events that were there before there were seals, after a place: the first checkpoint has them."""
-    said = [column for column in events.c if column.name not in {"transaction", "position"}]
-    text = cast(func.jsonb_build_array(*said), Text).label("text")
     nothing = literal_column("0", Integer).label("transaction")
-    query = select(nothing, events.c.position, text).where(events.c.transaction.is_(None))
+    query = select(nothing, events.c.position, _text(events, EVENT)).where(events.c.transaction.is_(None))
     return query.where(events.c.position > position).order_by(events.c.position).limit(most)

@@ -29,6 +29,8 @@ log: Final = structlog.get_logger()
 MOST_ROWS: Final = 10_000
 """A checkpoint ends with the transaction in which it came to so many rows."""
 PAGE: Final = 2_000
+BEGINNING: Final = -(2**63)
+"""Before every transaction and every place: whatever number a row is given, it is looked at."""
 FIRST: Final = "0" * 64
 """What stands for the digest before the first."""
 
@@ -43,6 +45,7 @@ class Wrong(StrEnum):
     MISSING_CHECKPOINT = "missing_checkpoint"
     CUT_OFF = "cut_off"
     REWRITTEN = "rewritten"
+    FROM_THE_FUTURE = "from_the_future"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a verification looked at and found; `after` is where to go on, None at the end."""
+    """What a verification looked at and found; `after` is where to go on, None at the end.
+
+    At the end `unsealed` counts the rows that were written since the last seal.
+    """
 
     checkpoints: int = 0
     events: int = 0
@@ -71,6 +77,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     last: Checkpoint | None = None
     after: int | None = None
+    unsealed: int = 0
 
 
 @dataclass(slots=True)
@@ -89,13 +96,13 @@ class Sealer:
 
     async def _one(self, pool: Pool, now: datetime) -> bool:
         last, horizon = await audit.last(pool), await audit.horizon(pool)
-        if horizon is None or self._went_back(last):
+        if horizon is None or await self._went_back(pool, last):
             return False
         if last is not None and horizon.number < last.until:
             log.error("nothing can be sealed: this database was restored elsewhere; run migrate", until=last.until)
         if last is not None and horizon.number <= last.until:
             return False
-        since, number = (last.until, last.number + 1) if last else (0, 1)
+        since, number = (last.until, last.number + 1) if last else (BEGINNING, 1)
         rows = _Rows(pool, since, horizon.number, last.digest if last else FIRST)
         await rows.read(most=MOST_ROWS)
         if not rows.events + rows.entries:
@@ -109,11 +116,13 @@ class Sealer:
             log.info("sealed", number=number, digest=sealed.digest, events=rows.events, entries=rows.entries)
         return True
 
-    def _went_back(self, last: Checkpoint | None) -> bool:
-        """Tell whether checkpoints that were there are gone; then nothing is sealed until somebody has looked."""
-        if self.seen is not None and (last is None or last.number < self.seen.number):
-            log.error("checkpoints of the audit are gone", expected=self.seen.number, digest=self.seen.digest)
-            return True
+    async def _went_back(self, pool: Pool, last: Checkpoint | None) -> bool:
+        """Tell whether what was seen is gone or another; then nothing is sealed until somebody has looked."""
+        if self.seen is not None:
+            found = next(iter(await audit.checkpoints(pool, self.seen.number - 1, 1)), None)
+            if found != self.seen:
+                log.error("a checkpoint of the audit is gone", number=self.seen.number, digest=self.seen.digest)
+                return True
         self.seen = last
         return False
 
@@ -135,6 +144,10 @@ async def verify(
     findings = list[Finding]()
     if after and (before is None or before.number != after):
         return replace(report, findings=(Finding(after, Wrong.MISSING_CHECKPOINT),))
+    if receipt and receipt.number <= after:
+        noted = next(iter(await audit.checkpoints(pool, receipt.number - 1, 1)), None)
+        if noted is None or Receipt(noted.number, noted.digest) != receipt:
+            findings.append(Finding(receipt.number, Wrong.REWRITTEN))
     while page := await audit.checkpoints(pool, before.number if before else 0, 1):
         (found,) = page
         findings += [Finding(found.number, problem) for problem in await _wrong(pool, keys, before, found, receipt)]
@@ -150,7 +163,10 @@ async def verify(
             return replace(report, findings=tuple(findings), after=found.number)
     if receipt and (before is None or before.number < receipt.number):
         findings.append(Finding(receipt.number, Wrong.CUT_OFF))
-    return replace(report, findings=tuple(findings), last=before)
+    tail = await audit.tail(pool, before.until if before else BEGINNING)
+    if tail and tail.ahead:
+        findings.append(Finding(before.number if before else 0, Wrong.FROM_THE_FUTURE))
+    return replace(report, findings=tuple(findings), last=before, unsealed=tail.unsealed if tail else 0)
 
 
 async def _wrong(
@@ -161,7 +177,7 @@ async def _wrong(
     receipt: Receipt | None,
 ) -> list[Wrong]:
     """Name what is wrong with one checkpoint and the rows that it covers."""
-    number, since, digest = (before.number + 1, before.until, before.digest) if before else (1, 0, FIRST)
+    number, since, digest = (before.number + 1, before.until, before.digest) if before else (1, BEGINNING, FIRST)
     wrong = [Wrong.MISSING_CHECKPOINT] if (found.number, found.since) != (number, since) else []
     if receipt is not None and receipt.number == found.number and receipt.digest != found.digest:
         wrong.append(Wrong.REWRITTEN)
@@ -182,7 +198,8 @@ class _Rows:
 
     def __init__(self, pool: Pool, since: int, until: int, before: str) -> None:
         self.pool, self.since, self.until = pool, since, until
-        self.events = self.entries = self._last = 0
+        self.events = self.entries = 0
+        self._last = since
         self._hash = hashlib.sha256(before.encode())
 
     @property
@@ -191,7 +208,7 @@ class _Rows:
 
     async def read(self, *, most: int | None) -> None:
         """Read on; where there are more rows than `most` the range ends earlier, with a whole transaction."""
-        if self.since == 0:
+        if self.since == BEGINNING:
             async for line in self._early():
                 self._take(line)
                 self.events += 1
@@ -210,14 +227,14 @@ class _Rows:
         self._hash.update(line.text.encode() + b"\n")
 
     async def _early(self) -> AsyncIterator[Line]:
-        position = 0
+        position = BEGINNING
         while page := await audit.early_lines(self.pool, position, PAGE):
             for line in page:
                 yield line
             position = page[-1].position
 
     async def _pages(self, lines: Statement[[int, int, int, int, int], list[Line]]) -> AsyncIterator[Line]:
-        transaction, position = self.since, 0
+        transaction, position = self.since, BEGINNING
         while page := await lines(self.pool, self.since, self.until, transaction, position, PAGE):
             for line in page:
                 yield line

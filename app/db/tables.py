@@ -533,7 +533,10 @@ audit_entries = Table(
     Column("after", JSONB, nullable=True),
     CheckConstraint("before IS NOT NULL OR after IS NOT NULL", name="change"),
     Index("ix_audit_entries_transaction_position", "transaction", "position"),
-    Index("ix_audit_entries_subject_id_position", "subject_id", "position"),
+    *(
+        Index(f"ix_audit_entries_{name}_position", name, "position")
+        for name in ("subject", "subject_id", "client_id", "actor_id", "at")
+    ),
 )
 
 audit_checkpoints = Table(

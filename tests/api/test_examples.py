@@ -29,7 +29,7 @@ from app.main import UndeclaredOperationError, create_app, require_declared
 from app.outside import identity
 from app.outside.identity import IssuerUnavailableError
 from app.settings import Settings
-from tests.api.conftest import Desk, running
+from tests.api.conftest import AUDIT_PUBLIC_KEY, Desk, running
 from tests.api.test_audit import sealer, settled
 from tests.conftest import ROOT, addresses
 
@@ -461,7 +461,8 @@ async def test_the_documentation_page_loads_nothing_from_elsewhere(desk: Desk) -
 async def test_the_documentation_page_is_not_there_where_others_may_call(
     settings: dict[str, Any], desk: Desk, app_url: str
 ) -> None:
-    async with running(create_app(Settings(**addresses(app_url), **settings))) as http:
+    sealed = {"audit_public_keys": AUDIT_PUBLIC_KEY}
+    async with running(create_app(Settings(**addresses(app_url), **sealed, **settings))) as http:
         for path in ("/docs", "/redoc", "/docs/oauth2-redirect", "/static-offline-docs/swagger-ui.css"):
             page = await http.get(path)
             assert (page.status_code, page.json()["code"]) == (404, "not_found"), path

@@ -236,5 +236,13 @@ def test_a_rate_or_a_place_that_cannot_be_counted_by_is_refused_by_name() -> Non
 @needs_redis
 async def test_the_process_that_is_told_to_stop_leaves_the_shared_count(redis: Redis) -> None:
     limits = Limits("5/minute", 1, redis.url)
+
+    def connected() -> int:
+        with socket.create_connection(("127.0.0.1", redis.port)) as asking:
+            asking.sendall(b"INFO clients\r\n")
+            return int(asking.recv(4096).split(b"connected_clients:")[1].split(b"\r\n")[0])
+
     assert (await limits.count("somebody", datetime.now(UTC))).left == 4
+    assert connected() == 2
     await limits.close()
+    assert connected() == 1
