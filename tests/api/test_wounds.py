@@ -26,7 +26,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api import acting, deps, front_door, shapes
+from app.api import acting, audit, deps, front_door, shapes
 from app.api.errors import TITLES
 from app.cli.commands import log_at
 from app.db import ids
@@ -40,7 +40,7 @@ SCRIPT = f"<script>alert(1)</script>{IMAGE}"
 PATTERNS = (
     front_door.NO_GZIP, front_door.REQUEST_ID, front_door.CONTROLS, front_door.SURROGATE, deps.KEY, shapes.RFC3339,
     shapes.CONTROLS, shapes.ONE_LINE, shapes.ETAG, re.compile(shapes.ETAGS["pattern"]), acting.REF, acting.ID,
-    hours.WALL_TIME,
+    hours.WALL_TIME, audit.RECEIPT,
 )  # fmt: skip
 REPEATED = ('"1", ', '"', " ", ", ", "*,", "gzip;q=0", "a-", "KE-", "0", "00:", "2026-01-05T10:00:00.", "\x00", "ke_")
 READERS = {"pickle", "marshal", "shelve", "dill", "xml", "eval", "exec", "compile", "__import__"}
@@ -88,7 +88,7 @@ async def test_a_filter_is_no_oracle_of_what_one_may_not_see(desk: Desk) -> None
     "more",
     [
         {"role": "admin"}, {"level": 3}, {"status": "closed"}, {"priority": "critical"}, {"ref": "KE-2026-000001"},
-        {"emergency": True}, {"id": str(ids.new_id())}, {"version": 7}, {"tags": ["vip"]}, {"assignee_id": None},
+        {"emergency": True}, {"id": "01900000-0000-7000-8000-000000000001"}, {"version": 7}, {"tags": ["vip"]}, {"assignee_id": None},
     ],
     ids=str,
 )  # fmt: skip
@@ -282,7 +282,7 @@ def test_nothing_that_is_read_can_become_code() -> None:
     assert found == {("system.py", "yaml.safe_dump")}
 
 
-@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:30])
+@pytest.mark.parametrize("pattern", PATTERNS, ids=map(str, range(len(PATTERNS))))
 def test_no_pattern_of_ours_takes_long_whatever_it_is_given(pattern: re.Pattern[str]) -> None:
     """One that goes back and forth takes seconds for a few dozen signs already."""
     for part, end, length in itertools.product(REPEATED, ("", "!", '"', "\n"), (26, 2_000)):
