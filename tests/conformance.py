@@ -70,7 +70,7 @@ def spoiled(base: str, flaw: Callable[[Answer], Answer]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_TRACE = do_OPTIONS = do_QUERY = pass_on  # noqa: N815
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_TRACE = do_OPTIONS = do_QUERY = pass_on  # noqa: N815  # the handler's names
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

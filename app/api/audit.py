@@ -1,6 +1,5 @@
 """The audit over HTTP: what was changed by whom, and whether all that happened is still as it was sealed."""
 
-import re
 from dataclasses import asdict
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
@@ -23,7 +22,6 @@ from app.domain.events import Role
 router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=Route, dependencies=[Depends(Needs("audit"))])
 
 VERIFYING_SECONDS: Final = 1.5
-RECEIPT: Final = re.compile(r"([1-9]\d{0,8}):([0-9a-f]{64})", re.ASCII)
 MOST_NUMBER: Final = 2**31 - 1
 
 Subject: TypeAlias = Annotated[str | None, Query(max_length=64, description="The noun, such as `subscription`.")]
@@ -151,10 +149,10 @@ def _receipt(text: str | None) -> Receipt | None:
     """
     if text is None:
         return None
-    found = RECEIPT.fullmatch(text)
-    if found is None:
-        raise errors.invalid([FieldError("/query/receipt", "no_receipt", "write it as number:digest, as it was told")])
-    return Receipt(int(found[1]), found[2])
+    try:
+        return Receipt.read(text)
+    except ValueError as error:
+        raise errors.invalid([FieldError("/query/receipt", "no_receipt", str(error))]) from None
 
 
 def _entry(entry: Entry) -> EntryShape:

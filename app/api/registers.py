@@ -22,6 +22,7 @@ from app.domain.errors import FieldError
 from app.domain.events import CLIENTS
 
 Row = TypeVar("Row", Client, Contact, SignedAgreement, CarePlan)
+Stored = TypeVar("Stored")
 OVERLAP: Final = "subscriptions_overlap"
 DATES: Final = "ck_subscriptions_dates"
 
@@ -157,7 +158,7 @@ async def put(
     raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
 
 
-async def save(register: Register[Any], caller: Caller, row: Any, now: datetime, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory
+async def save(register: Register[Stored], caller: Caller, row: Stored, now: datetime, shape: type[Told]) -> Response:
     """Store the next version of a row, and answer with it.
 
     Raises:

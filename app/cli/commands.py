@@ -241,10 +241,10 @@ def verify(
     """Compare all events and audit entries with their seals; exit code 1 where any is not as it was sealed."""
     with plainly():
         settings = load()
-        number, _, digest = receipt.partition(":")
-        if receipt and not (number.isascii() and number.isdigit() and digest):
-            raise StartError("Write a receipt as number:digest, as the worker's log and the API tell it.")
-        kept = Receipt(int(number), digest) if receipt else None
+        try:
+            kept = Receipt.read(receipt) if receipt else None
+        except ValueError as error:
+            raise StartError(f"That is no receipt: {error}.") from None
         with database(settings) as found:
             keys = seal.public_keys(_audit_keys(settings)["AUDIT_PUBLIC_KEYS"].split(","))
             report = asyncio.run(_verify(found.url, keys, kept))
@@ -275,7 +275,7 @@ def _audit_keys(settings: Settings) -> dict[str, str]:
     """Return the keys of the audit as settings: those that are set, or for development one of its own.
 
     Raises:
-        StartError: none are set in production, or what is sealed couldn't be verified.
+        StartError: what is sealed couldn't be verified.
     """
     private, public = settings.audit_key, list(settings.audit_public_keys)
     if not private and not public and not settings.exposed:

@@ -15,6 +15,8 @@ from sqlalchemy import (
     ClauseElement,
     ColumnElement,
     Integer,
+    Label,
+    ScalarSelect,
     Table,
     Text,
     cast,
@@ -25,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from app.db.statements import Narrowing, Statement, effect, many, one
+from app.db.statements import Narrowing, Statement, effect, many, one, scalar
 from app.db.tables import audit_checkpoints, audit_entries, events
 from app.domain.events import Role
 
@@ -126,13 +128,6 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Horizon:
-    """The number below which every transaction is over."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """A row as it is sealed: its place, and all it says as JSON."""
 
@@ -149,17 +144,22 @@ class Tail:
     ahead: int
 
 
-@one(Horizon)
+@scalar(int)
 def horizon() -> ClauseElement:
     """Find the number below which every transaction is over."""
-    oldest = literal_column("transaction_number(pg_snapshot_xmin(pg_current_snapshot()))", BigInteger)
-    return select(oldest.label("number"))
+    return select(literal_column("transaction_number(pg_snapshot_xmin(pg_current_snapshot()))", BigInteger))
 
 
 @one(Checkpoint)
 def last() -> ClauseElement:
     """Find the last checkpoint."""
     return select(*audit_checkpoints.c).order_by(audit_checkpoints.c.number.desc()).limit(literal_column("1"))
+
+
+@one(Checkpoint)
+def checkpoint(number: int) -> ClauseElement:
+    """Find a checkpoint."""
+    return select(*audit_checkpoints.c).where(audit_checkpoints.c.number == number)
 
 
 @many(Checkpoint)
@@ -177,7 +177,7 @@ def add_checkpoint(checkpoint: Checkpoint) -> ClauseElement:
     return put.returning(audit_checkpoints.c.number)
 
 
-def _tail(table: Table, since: Any) -> Any:  # noqa: ANN401  # a bind, and a query
+def _tail(table: Table, since: int | ColumnElement[int]) -> ScalarSelect[int]:
     """Count the rows of a table from a transaction on."""
     return select(func.count()).select_from(table).where(table.c.transaction >= since).scalar_subquery()
 
@@ -185,7 +185,9 @@ def _tail(table: Table, since: Any) -> Any:  # noqa: ANN401  # a bind, and a que
 @one(Tail)
 def tail(until: int) -> ClauseElement:
     """Count what is not sealed yet, from the end of the last checkpoint on."""
-    newest = literal_column("transaction_number(pg_snapshot_xmax(pg_current_snapshot()))", BigInteger)
+    newest: ColumnElement[int] = literal_column(
+        "transaction_number(pg_snapshot_xmax(pg_current_snapshot()))", BigInteger
+    )
     return select(
         (_tail(events, until) + _tail(audit_entries, until)).label("unsealed"),
         (_tail(events, newest) + _tail(audit_entries, newest)).label("ahead"),
@@ -202,7 +204,7 @@ ENTRY: Final = (
 )
 
 
-def _text(table: Table, names: tuple[str, ...]) -> Any:  # noqa: ANN401  # a column
+def _text(table: Table, names: tuple[str, ...]) -> Label[str]:
     """Write a row as it is sealed."""
     return cast(func.jsonb_build_array(*(table.c[name] for name in names)), Text).label("text")
 

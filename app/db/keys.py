@@ -176,8 +176,8 @@ def rotate(fresh: Key, until: datetime, answer: Answer | None, by: By) -> Clause
 
 
 @effect
-def revoke(id: str, at: datetime, answer: Answer | None, by: By) -> ClauseElement:  # noqa: A002  # the column's name
+def revoke(key_id: str, at: datetime, answer: Answer | None, by: By) -> ClauseElement:
     """End a key at once, and keep the answer with it; no effect where that was done before."""
     key = api_keys.c
-    live = and_(key.id == id, key.revoked_at.is_(None))
+    live = and_(key.id == key_id, key.revoked_at.is_(None))
     return together(update(api_keys).where(live).values(revoked_at=at).returning(key.id).cte("revoked"), answer, by)

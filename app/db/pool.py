@@ -34,7 +34,7 @@ SESSION: Final = {
 class Session(asyncpg.Connection):  # type: ignore[misc]  # shipped without types
     """A connection that is given up once it has left something unanswered: it would be waited for again and again."""
 
-    async def fetch(self, *args: Any, **more: Any) -> list[Any]:  # noqa: ANN401  # the driver's own
+    async def fetch(self, *args: object, **more: object) -> list[Any]:
         """Run a statement and return its records."""
         try:
             return list(await super().fetch(*args, **more))

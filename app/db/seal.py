@@ -9,12 +9,13 @@ elsewhere, such as in the log of the worker that sealed it.
 
 import base64
 import hashlib
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from cryptography.exceptions import InvalidSignature
@@ -27,7 +28,8 @@ from app.db.statements import Statement, encode
 
 log: Final = structlog.get_logger()
 MOST_ROWS: Final = 10_000
-"""A checkpoint ends with the transaction in which it came to so many rows."""
+"""A checkpoint ends with the transaction in which it came to so many events; what else these wrote goes with them."""
+RECEIPT: Final = re.compile(r"([1-9]\d{0,8}):([0-9a-f]{64})", re.ASCII)
 PAGE: Final = 2_000
 BEGINNING: Final = -(2**63)
 """Before every transaction and every place: whatever number a row is given, it is looked at."""
@@ -54,6 +56,18 @@ class Receipt:
 
     number: int
     digest: str
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read `number:digest`.
+
+        Raises:
+            ValueError: it is no receipt.
+        """
+        found = RECEIPT.fullmatch(text)
+        if found is None:
+            raise ValueError("write a receipt as number:digest, as the worker's log and the API tell it")
+        return cls(int(found[1]), found[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +110,14 @@ class Sealer:
 
     async def _one(self, pool: Pool, now: datetime) -> bool:
         last, horizon = await audit.last(pool), await audit.horizon(pool)
-        if horizon is None or await self._went_back(pool, last):
+        if await self._went_back(pool, last):
             return False
-        if last is not None and horizon.number < last.until:
+        if last is not None and horizon < last.until:
             log.error("nothing can be sealed: this database was restored elsewhere; run migrate", until=last.until)
-        if last is not None and horizon.number <= last.until:
+        if last is not None and horizon <= last.until:
             return False
         since, number = (last.until, last.number + 1) if last else (BEGINNING, 1)
-        rows = _Rows(pool, since, horizon.number, last.digest if last else FIRST)
+        rows = _Rows(pool, since, horizon, last.digest if last else FIRST)
         await rows.read(most=MOST_ROWS)
         if not rows.events + rows.entries:
             return False
@@ -118,11 +132,9 @@ class Sealer:
 
     async def _went_back(self, pool: Pool, last: Checkpoint | None) -> bool:
         """Tell whether what was seen is gone or another; then nothing is sealed until somebody has looked."""
-        if self.seen is not None:
-            found = next(iter(await audit.checkpoints(pool, self.seen.number - 1, 1)), None)
-            if found != self.seen:
-                log.error("a checkpoint of the audit is gone", number=self.seen.number, digest=self.seen.digest)
-                return True
+        if self.seen is not None and await audit.checkpoint(pool, self.seen.number) != self.seen:
+            log.error("a checkpoint of the audit is gone", number=self.seen.number, digest=self.seen.digest)
+            return True
         self.seen = last
         return False
 
@@ -140,13 +152,13 @@ async def verify(
     The checkpoint gone on after is believed: it was looked at before.
     """
     began, report = monotonic(), Report()
-    before = next(iter(await audit.checkpoints(pool, after - 1, 1)), None) if after else None
+    before = await audit.checkpoint(pool, after) if after else None
     findings = list[Finding]()
-    if after and (before is None or before.number != after):
+    if after and before is None:
         return replace(report, findings=(Finding(after, Wrong.MISSING_CHECKPOINT),))
     if receipt and receipt.number <= after:
-        noted = next(iter(await audit.checkpoints(pool, receipt.number - 1, 1)), None)
-        if noted is None or Receipt(noted.number, noted.digest) != receipt:
+        noted = await audit.checkpoint(pool, receipt.number)
+        if noted is None or noted.digest != receipt.digest:
             findings.append(Finding(receipt.number, Wrong.REWRITTEN))
     while page := await audit.checkpoints(pool, before.number if before else 0, 1):
         (found,) = page

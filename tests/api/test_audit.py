@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -197,37 +198,12 @@ async def swap(db: asyncpg.Connection) -> None:
         )  # fmt: skip
 
 
-async def insert(db: asyncpg.Connection) -> None:
-    await db.execute(
-        f"INSERT INTO events (transaction, number, {COLUMNS})"
-        f" SELECT transaction, 900, {COLUMNS} FROM events WHERE {OF_SECOND} LIMIT 1"
-    )
-
-
-async def insert_early(db: asyncpg.Connection) -> None:
-    """As if it had been there before there were seals."""
-    await db.execute(
-        f"INSERT INTO events (transaction, number, {COLUMNS}) SELECT NULL, 900, {COLUMNS} FROM events LIMIT 1"
-    )
-
-
-async def insert_before_everything(db: asyncpg.Connection) -> None:
+async def insert(
+    db: asyncpg.Connection, transaction: str, position: str = "(SELECT max(position) + 1 FROM events)"
+) -> None:
     await db.execute(
         f"INSERT INTO events (position, transaction, number, {COLUMNS}) OVERRIDING SYSTEM VALUE"
-        f" SELECT -1, -1, 900, {COLUMNS} FROM events LIMIT 1"
-    )
-
-
-async def insert_at_a_seam(db: asyncpg.Connection) -> None:
-    await db.execute(
-        f"INSERT INTO events (position, transaction, number, {COLUMNS}) OVERRIDING SYSTEM VALUE"
-        f" SELECT -1, {SECOND}, 900, {COLUMNS} FROM events LIMIT 1"
-    )
-
-
-async def insert_far_ahead(db: asyncpg.Connection) -> None:
-    await db.execute(
-        f"INSERT INTO events (transaction, number, {COLUMNS}) SELECT {2**62}, 900, {COLUMNS} FROM events LIMIT 1"
+        f" SELECT {position}, {transaction}, 900, {COLUMNS} FROM events LIMIT 1"
     )
 
 
@@ -251,11 +227,12 @@ async def take_out(db: asyncpg.Connection) -> None:
         (delete, {(2, "missing_rows")}),
         (delete_entry, {(2, "missing_rows")}),
         (swap, {(2, "altered")}),
-        (insert, {(2, "added_rows")}),
-        (insert_early, {(1, "added_rows")}),
-        (insert_before_everything, {(1, "added_rows")}),
-        (insert_at_a_seam, {(2, "added_rows")}),
-        (insert_far_ahead, {(3, "from_the_future")}),
+        (partial(insert, transaction=SECOND), {(2, "added_rows")}),
+        # As if it had been there before there were seals, before everything, at a seam, and far ahead.
+        (partial(insert, transaction="NULL"), {(1, "added_rows")}),
+        (partial(insert, transaction="-1", position="-1"), {(1, "added_rows")}),
+        (partial(insert, transaction=SECOND, position="-1"), {(2, "added_rows")}),
+        (partial(insert, transaction=str(2**62)), {(3, "from_the_future")}),
         (rewrite, {(2, "forged"), (2, "altered"), (3, "altered")}),
         (take_out, {(3, "missing_checkpoint")}),
     ],

@@ -259,7 +259,7 @@ async def test_every_operation_answers_as_its_example_says(desk: Desk, app: tupl
     compare(EXAMPLES, record.kept)
 
 
-async def every_error(desk: Desk, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:  # noqa: PLR0915
+async def every_error(desk: Desk, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:  # noqa: PLR0915  # one after the other
     kept: dict[str, Any] = {}
 
     async def fail(who: str | None, method: str, path: str, body: Any = None, **more: Any) -> None:

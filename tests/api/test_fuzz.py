@@ -243,8 +243,8 @@ async def test_whatever_is_sent_no_fault_is_ours_and_no_refusal_changes_anything
     finally:
         await owner.close()
     told = dict(sorted(fuzz.answers.items()))
-    print(f"seed {SEED}, part {part + 1} of {PARTS}: {len(PAYLOADS)} payloads, {len(found)} fields,")  # noqa: T201
-    print(f"  {len(pairs):,} requests: {told}")  # noqa: T201
+    print(f"seed {SEED}, part {part + 1} of {PARTS}: {len(PAYLOADS)} payloads, {len(found)} fields,")  # noqa: T201  # the figures
+    print(f"  {len(pairs):,} requests: {told}")  # noqa: T201  # the same
     assert fuzz.faults == []
     assert fuzz.answers[200] + fuzz.answers[201] > len(pairs) // 20
     assert fuzz.answers[422] > len(pairs) // 4

@@ -165,7 +165,7 @@ async def test_one_principals_requests_under_way_leave_connections_to_others(des
             answers, took = await waited(one)
             assert took < 0.5
             assert (answers[201] + answers[409], answers[201] > 3) == (8, True), "those that waited had their turn"
-            one.http._transport.app.state.runtime.limits.at_once = 8  # type: ignore[attr-defined]
+            one.http._transport.app.state.runtime.limits.at_once = 8  # type: ignore[attr-defined]  # httpx tells only that it is a transport
             control = asyncio.create_task(waited(one))
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):

@@ -26,10 +26,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.api import acting, audit, deps, front_door, shapes
+from app.api import acting, deps, front_door, shapes
 from app.api.errors import TITLES
 from app.cli.commands import log_at
-from app.db import ids
+from app.db import ids, seal
 from app.domain import hours
 from tests.api.conftest import Desk
 from tests.api.test_fuzz import served
@@ -40,7 +40,7 @@ SCRIPT = f"<script>alert(1)</script>{IMAGE}"
 PATTERNS = (
     front_door.NO_GZIP, front_door.REQUEST_ID, front_door.CONTROLS, front_door.SURROGATE, deps.KEY, shapes.RFC3339,
     shapes.CONTROLS, shapes.ONE_LINE, shapes.ETAG, re.compile(shapes.ETAGS["pattern"]), acting.REF, acting.ID,
-    hours.WALL_TIME, audit.RECEIPT,
+    hours.WALL_TIME, seal.RECEIPT,
 )  # fmt: skip
 REPEATED = ('"1", ', '"', " ", ", ", "*,", "gzip;q=0", "a-", "KE-", "0", "00:", "2026-01-05T10:00:00.", "\x00", "ke_")
 READERS = {"pickle", "marshal", "shelve", "dill", "xml", "eval", "exec", "compile", "__import__"}
@@ -295,7 +295,7 @@ def test_no_pattern_of_ours_takes_long_whatever_it_is_given(pattern: re.Pattern[
 
 
 def test_every_pattern_of_the_doors_is_among_them() -> None:
-    text = "".join(path.read_text(encoding="utf-8") for folder in ("api", "domain") for path in _modules(folder))
+    text = "".join(path.read_text(encoding="utf-8") for folder in ("api", "db", "domain") for path in _modules(folder))
     assert len(re.findall(r": Final = re\.compile\(", text)) == len(PATTERNS) - 1
 
 

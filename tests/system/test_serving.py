@@ -42,7 +42,7 @@ async def test_told_again_while_it_finishes_it_waits_for_nobody() -> None:
     assert found.force_exit
 
 
-async def test_who_leaves_is_not_ready_and_closes_the_connection_after_each_answer(desk: Desk) -> None:  # noqa: F811
+async def test_who_leaves_is_not_ready_and_closes_the_connection_after_each_answer(desk: Desk) -> None:  # noqa: F811  # the fixture
     leaving = desk.http._transport.app.state.leaving
     before = await desk.http.get("/readyz")
     leaving.set()
