@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final
 
 import structlog
@@ -22,7 +22,6 @@ from app.api import deps, errors
 from app.api.errors import MOST_ERRORS, Problem
 from app.db.statements import DatabaseUnavailableError
 from app.domain.errors import FieldError
-from app.outside.limits import NoTurnError
 
 log: Final = structlog.get_logger()
 LARGEST_BODY: Final = 256 * 1024
@@ -218,7 +217,8 @@ class Route(APIRoute):
                 _check_media_type(request)
                 if not takes_body:
                     _require_empty(await strict_request.json())
-            async with _answered_by(limit), _in_turn(request, principal):
+            turn = nullcontext() if principal is None else deps.runtime(request).limits.turn(principal)
+            async with _answered_by(limit), turn:
                 return await handle(strict_request)
 
         return strict
@@ -243,25 +243,6 @@ async def _admit(request: Request) -> str:
         )
         raise Problem("too_many_requests", detail, headers={"Retry-After": str(quota.reset_seconds)})
     return caller.principal
-
-
-@asynccontextmanager
-async def _in_turn(request: Request, principal: str | None) -> AsyncIterator[None]:
-    """Wait until it is the principal's turn; where everybody may ask, it always is.
-
-    Raises:
-        Problem: 429 where too many of their requests are under way.
-    """
-    if principal is None:
-        yield
-        return
-    limits = deps.runtime(request).limits
-    try:
-        async with limits.turn(principal):
-            yield
-    except NoTurnError:
-        detail = f"More than {limits.at_once} requests are under way; send the next when one is answered."
-        raise Problem("too_many_requests", detail, headers={"Retry-After": "1"}) from None
 
 
 @asynccontextmanager

@@ -7,8 +7,6 @@ itself: a desk that answers matters more than an exact limit.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -24,7 +22,6 @@ log: Final = structlog.get_logger()
 IN_THIS_PROCESS: Final = "memory://"
 SHARED_SECONDS: Final = 0.25
 APART_SECONDS: Final = 5.0
-TURN_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +37,6 @@ class Quota:
     def exceeded(self) -> bool:
         """Tell whether this request was one too many."""
         return self.left < 0
-
-
-class NoTurnError(Exception):
-    """A principal has so many requests under way that this one had to wait for too long."""
 
 
 class Limits:
@@ -86,23 +79,12 @@ class Limits:
             bridge: Any = self._shared.bridge  # its class doesn't tell that each of its kind has a connection
             await bridge.get_connection().aclose()
 
-    @asynccontextmanager
-    async def turn(self, principal: str) -> AsyncIterator[None]:
-        """Wait until fewer of the principal's requests than are allowed work at once.
+    def turn(self, principal: str) -> asyncio.Semaphore:
+        """Return what is held while a request of a principal works: who comes when it is full waits for another's end.
 
-        Raises:
-            NoTurnError: they didn't become fewer in time.
+        It isn't for us to say how long: where the database is slow, that isn't the principal's doing.
         """
-        turns = self._turns.get(principal) or self._turns.setdefault(principal, asyncio.Semaphore(self.at_once))
-        try:
-            async with asyncio.timeout(TURN_SECONDS):
-                await turns.acquire()
-        except TimeoutError:
-            raise NoTurnError from None
-        try:
-            yield
-        finally:
-            turns.release()
+        return self._turns.get(principal) or self._turns.setdefault(principal, asyncio.Semaphore(self.at_once))
 
 
 async def _count(storage: Storage, rate: RateLimitItem, principal: str, at: datetime) -> Quota:

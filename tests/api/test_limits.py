@@ -174,20 +174,23 @@ async def test_one_principals_requests_under_way_leave_connections_to_others(des
         await owner.close()
 
 
-async def test_who_has_to_wait_for_their_own_requests_for_too_long_is_told_so(desk: Desk) -> None:
+async def test_who_waits_for_their_own_requests_is_answered_in_time_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is slow is the database, so they aren't told that they asked for too much."""
+    monkeypatch.setattr("app.api.front_door.ANSWER_SECONDS", 1.0)
     ticket = await desk.open()
     owner = await asyncpg.connect(desk.owner_url.replace("+asyncpg", "", 1))
     try:
         async with limited(desk, pool_size=2) as one, owner.transaction():
             await owner.fetch("SELECT FROM tickets FOR UPDATE")
             path = f"/v1/tickets/{ticket['id']}/messages"
-            calls = [one.call("standard", "POST", path, {"text": "Hello?"}) for _ in range(4)]
-            responses = await asyncio.gather(*calls)
+            began = time.monotonic()
+            responses = await asyncio.gather(*(one.call("standard", "POST", path, {"text": "Hi?"}) for _ in range(4)))
+            assert time.monotonic() - began < 2.5
     finally:
         await owner.close()
-    codes = Counter(response.json()["code"] for response in responses)
-    assert codes["too_many_requests"] >= 2
-    assert all(response.headers["Retry-After"] for response in responses if response.status_code == 429)
+    assert {(response.status_code, response.headers["Retry-After"]) for response in responses} == {(503, "1")}
 
 
 async def test_turns_are_given_back_whatever_happens() -> None:
