@@ -128,9 +128,12 @@ class Settings(BaseSettings):
     @field_validator("issuers")
     @classmethod
     def with_issuers(cls, value: tuple[Trusted, ...]) -> tuple[Trusted, ...]:
-        """Refuse an issuer that is named twice: it could speak for staff and for contacts alike."""
+        """Refuse an issuer that could speak for whom another one speaks: the same twice, or a second for contacts."""
         if len({found.issuer for found in value}) < len(value):
             raise ValueError("name each issuer once")
+        if [found.people for found in value].count("contacts") > 1:
+            # Contacts are known by the portal's word for them: another issuer could say the same of somebody else.
+            raise ValueError("name one issuer for contacts, the portal's")
         return value
 
     @field_validator("rate_limit")

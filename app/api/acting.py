@@ -1,7 +1,7 @@
 """What every act on a ticket shares over HTTP: find it, decide, store, answer; again if somebody was faster."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias
@@ -40,7 +40,8 @@ AsOf: TypeAlias = Annotated[
     Instant | None,
     Query(description="Show it as it was then, or as it will be if time passes and nobody acts; now if left out."),
 ]
-Decide: TypeAlias = Callable[[Case], list[Event]]
+Decide: TypeAlias = Callable[[Case], list[Event] | Awaitable[list[Event]]]
+"""Decides on a ticket as it is; awaited where it has to look something up."""
 Show: TypeAlias = Callable[[Ticket, Terms, tuple[Event, ...]], tuple[int, Told]]
 
 
@@ -110,7 +111,7 @@ class Acting:
         for _ in range(TRIES):
             found, terms = await seen(self.held, self.caller, self.ticket_id)
             try:
-                happened = self._decided(found, terms, decide)
+                happened = await self._decided(found, terms, decide)
             except (Problem, ActError):
                 # What forbids it now may be what a twin of this request has just done.
                 await self.once.replay()
@@ -127,13 +128,14 @@ class Acting:
             await self.held.book.read()
         raise Problem("concurrent_update", "Others are changing this ticket right now; read it and try again.")
 
-    def _decided(self, found: Ticket, terms: Terms, decide: Decide) -> tuple[Event, ...]:
+    async def _decided(self, found: Ticket, terms: Terms, decide: Decide) -> tuple[Event, ...]:
         if not matches(self.if_match, found.version):
             raise Problem(
                 "precondition_failed",
                 "The ticket has moved on since the version you named; read it again, then decide again.",
             )
-        return fold.numbered(found, decide(passing.case_of(found, terms, actor=self.caller.actor, now=self.now)))
+        decided = decide(passing.case_of(found, terms, actor=self.caller.actor, now=self.now))
+        return fold.numbered(found, await decided if isinstance(decided, Awaitable) else decided)
 
     def _ticket(self, changed: Ticket, terms: Terms, _happened: tuple[Event, ...]) -> tuple[int, Told]:
         return 200, ticket_shape(changed, terms, self.caller.actor, max(self.now, changed.last_event_at))

@@ -13,6 +13,7 @@ from app.api import errors, registers
 from app.api.deps import AnyCaller, ByClient, Caller, Needs, Now, Synchroniser
 from app.api.errors import Problem
 from app.api.front_door import Route
+from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
 from app.api.registers import IfMatch, IfNoneMatch, Kept, Named, Names
 from app.api.shapes import Day, Email, Given, Instant, Line, Phone
@@ -253,12 +254,14 @@ async def change_contact(
 
 
 @router.post("/contacts/{contact_id}/confirm", operation_id="confirm_contact", response_model=ContactShape)
-async def confirm_contact(contact_id: UUID, caller: ByClient, now: Now, if_match: IfMatch = None) -> Response:
+async def confirm_contact(
+    contact_id: UUID, caller: ByClient, now: Now, once: OnceOnly, if_match: IfMatch = None
+) -> Response:
     """Say that your own details are right as they are: the warning that they are old goes away."""
     found = await _own_details(caller, contact_id)
     if if_match is not None:
         registers.require_match(if_match, found.version)
-    return await _save_details(caller, found, now)
+    return await _save_details(caller, found, now, once)
 
 
 async def _own_details(caller: Caller, contact_id: UUID) -> Contact:
@@ -271,10 +274,10 @@ async def _own_details(caller: Caller, contact_id: UUID) -> Contact:
     return found
 
 
-async def _save_details(caller: Caller, found: Contact, now: datetime) -> Response:
+async def _save_details(caller: Caller, found: Contact, now: datetime, once: Once | None = None) -> Response:
     """Store details as their owner says they are: confirmed now, and mail to them is tried again."""
     changed = replace(found, confirmed_at=now, bounced_at=None, updated_at=now, version=found.version + 1)
-    return await registers.save(clients.people, caller, changed, now, ContactShape)
+    return await registers.save(clients.people, caller, changed, now, ContactShape, once)
 
 
 # ---------------------------------------------------------------------------------- agreements

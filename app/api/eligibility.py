@@ -185,7 +185,8 @@ async def list_eligibility_checks(
     if scope.client_id and client_id not in {None, scope.client_id}:
         return answer(Page[StoredCheckShape](items=[], next_cursor=None))
     narrowed = replace(scope, client_id=scope.client_id or client_id)
-    page = pages.turn(await checks.page(caller.pool, narrowed, outcome, pages.after, pages.most))
+    found = await checks.page(caller.pool, narrowed, outcome, pages.after, pages.most)
+    page = pages.turn(found, words=lambda check: check.request.get("description"))
     items = [_stored_shape(check, caller) for check in page.rows]
     return answer(Page[StoredCheckShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
@@ -394,7 +395,7 @@ def _stored_shape(check: Found, caller: Caller) -> StoredCheckShape:
         as_of=check.as_of,
         created_at=check.created_at,
         ticket_attempt=check.ticket_attempt,
-        request=dict(check.request),
+        request=dict(visibility.asked(check.request, check.created_by_role, caller.actor)),
         override=OverrideShape(
             overridden_at=check.overridden_at,
             overridden_by=check.overridden_by if house else None,

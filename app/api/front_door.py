@@ -62,7 +62,8 @@ class RequestId:
                 started = True
                 path = scope["path"][:LONGEST_PATH]
                 asked = {"method": scope["method"], "path": path, "request_id": request_id}
-                log.info("answered", status=message["status"], **asked)
+                caller = scope["state"].get("caller")
+                log.info("answered", status=message["status"], by=caller.principal if caller else None, **asked)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from app.api.deps import Held
 from app.api.errors import Problem
+from app.db import pages
 from app.db.register import After
 
 Item = TypeVar("Item")
@@ -68,11 +69,18 @@ class Paging:
         """Return how many rows to fetch: one more than are shown tells whether there are more."""
         return self.limit + 1
 
-    def turn(self, found: Sequence[Item], place: Callable[[Item], Sequence[Any]] = newest) -> Turned[Item]:
-        """Cut the rows that were fetched to one page."""
-        last = found[self.limit - 1] if len(found) > self.limit else None
+    def turn(
+        self,
+        found: Sequence[Item],
+        place: Callable[[Item], Sequence[Any]] = newest,
+        words: Callable[[Item], str | None] | None = None,
+    ) -> Turned[Item]:
+        """Cut the rows that were fetched to one page; `words` are what a bounded page is bounded by."""
+        fits = len(found) if words is None else pages.fitting(len(words(row) or "") for row in found)
+        limit = min(self.limit, fits)
+        last = found[limit - 1] if len(found) > limit else None
         next_cursor, headers = _next_page(self.request, self.secret, None if last is None else place(last))
-        return Turned(found[: self.limit], next_cursor, headers)
+        return Turned(found[:limit], next_cursor, headers)
 
 
 def paging(request: Request, held: Held, limit: Limit = 50, cursor: Cursor = None) -> Paging:

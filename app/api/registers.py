@@ -1,6 +1,6 @@
 """What all registers of the directory share over HTTP: upserts by external id, pages, versions."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from app.api import errors
 from app.api.deps import Caller
 from app.api.errors import Problem
+from app.api.idempotency import Once
 from app.api.paging import Page, Paging
 from app.api.shapes import ETAGS, ExternalId, Given, Instant, Line, Told, answer, etag, matches
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
@@ -147,7 +148,9 @@ async def put(
             raise Problem("precondition_failed", "It is there already; send If-Match to change it.")
         row = entry(found)
         try:
-            written = await (register.save(caller.pool, row, by) if found else register.add(caller.pool, row, None, by))
+            written = await (
+                register.save(caller.pool, row, None, by) if found else register.add(caller.pool, row, None, by)
+            )
         except ConstraintError as error:
             if not found and error.name.endswith("_external_id"):
                 continue
@@ -158,19 +161,33 @@ async def put(
     raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
 
 
-async def save(register: Register[Stored], caller: Caller, row: Stored, now: datetime, shape: type[Told]) -> Response:
-    """Store the next version of a row, and answer with it.
+async def save(
+    register: Register[Stored],
+    caller: Caller,
+    row: Stored,
+    now: datetime,
+    shape: type[Told],
+    once: Once | None = None,
+) -> Response:
+    """Store the next version of a row, and answer with it, once where the request has a key.
 
     Raises:
         Problem: 409 where somebody else has just changed it, or it breaks a rule of the schema.
     """
+    response = one(row, shape)
+    headers = {"ETag": response.headers["ETag"], "Content-Type": "application/json"}
+    kept = once.answer(200, headers, bytes(response.body)) if once else None
+
+    def write() -> Awaitable[bool]:
+        return register.save(caller.pool, row, kept, caller.by(now))
+
     try:
-        written = await register.save(caller.pool, row, caller.by(now))
+        written = await (once.write(write) if once else write())
     except ConstraintError as error:
         raise refused(error) from None
     if not written:
         raise Problem("concurrent_update", "Somebody else is writing this right now; read it and try again.")
-    return one(row, shape)
+    return response
 
 
 def refused(error: ConstraintError) -> Problem:

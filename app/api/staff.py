@@ -131,15 +131,21 @@ async def change_agent(
 def _require_admin(caller: Caller, before: Agent | None, after: Agent) -> None:
     """See that nobody but an admin makes, unmakes or changes leads and admins, or says whose tokens speak for whom.
 
+    An admin's limited credential doesn't either: whoever it made so could do what it can't.
+
     Raises:
         Problem: 403 for everybody else.
     """
-    if caller.role is Role.ADMIN:
+    if caller.role is Role.ADMIN and caller.permissions is None:
         return
-    if before and before.role is not Role.AGENT and before.id != caller.actor.id:
+    others = before and before.role is not Role.AGENT and before.id != caller.actor.id
+    if others and caller.role is not Role.ADMIN:
         raise Problem("forbidden", "Only an admin may change a lead or an admin; ask one.")
     made = (Role.AGENT, None, None) if before is None else _standing(before)
     if _standing(after) != made or (before and before.id == caller.actor.id and before.level != after.level):
+        if caller.role is Role.ADMIN:
+            detail = "A limited credential makes no leads and admins and sets no identities; use one without scopes."
+            raise Problem("insufficient_scope", detail)
         detail = "Only an admin may make leads and admins, set identities, or change their own level; ask one."
         raise Problem("forbidden", detail)
 

@@ -89,18 +89,16 @@ async def send_message(body: MessageRequest, acting: ActingOn) -> Response:
     say: dict[str, Any] = {"message_id": message_id, "text": body.text}
     if body.visibility is Visibility.INTERNAL:
         return await acting.do(lambda case: talk.note(case, **say), _message(message_id, acting.caller.actor))
-    reopens = body.reopen and await _would_reopen(acting)
 
-    def reply(case: Case) -> list[Event]:
-        resolved = reopens and case.ticket.status is Status.RESOLVED
-        return endings.reply_and_reopen(case, **say) if resolved else talk.reply(case, **say)
+    async def reply(case: Case) -> list[Event]:
+        reopens = body.reopen and await _reopens(acting, case)
+        return endings.reply_and_reopen(case, **say) if reopens else talk.reply(case, **say)
 
     return await acting.do(reply, _message(message_id, acting.caller.actor))
 
 
-async def _would_reopen(acting: Acting) -> bool:
+async def _reopens(acting: Acting, case: Case) -> bool:
     """Tell whether a client's word on a resolved ticket takes it up again."""
-    case = await acting.case()
     ticket = case.ticket
     client = acting.caller.role in CLIENTS
     if not client or ticket.status is not Status.RESOLVED or ticket.resolution is Resolution.OUT_OF_SCOPE:

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Select, and_, func, insert, or_, select, tuple_
+from sqlalchemy import ClauseElement, Select, Text, and_, func, insert, literal_column, or_, select, tuple_
 
 from app.db.audit import By
 from app.db.idempotency import Answer, together
+from app.db.pages import bounded
 from app.db.register import After
 from app.db.statements import Narrowing, effect, many, one
 from app.db.tables import eligibility_checks, eligibility_overrides
@@ -113,9 +114,11 @@ def get(id: UUID, scope: Scope) -> ClauseElement:  # noqa: A002  # the column's 
 def page(scope: Scope, outcome: str | None, after: After | None, most: int) -> ClauseElement:
     """List stored decisions, the newest first."""
     table = eligibility_checks.c
-    query = _scoped(_found().order_by(table.created_at.desc(), table.id.desc()).limit(most), scope)
+    newest = (table.created_at.desc(), table.id.desc())
+    query = _scoped(_found().order_by(*newest).limit(most), scope)
     if outcome is not None:
         query = query.where(table.outcome == outcome)
     if after is not None:
         query = query.where(tuple_(table.created_at, table.id) < tuple_(after.created_at, after.id))
-    return query
+    words = func.char_length(table.request.op("->>", return_type=Text())(literal_column("'description'")))
+    return bounded(query, func.coalesce(words, literal_column("0")), *newest)

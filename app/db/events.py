@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Select, func, literal_column, select, type_coerce
+from sqlalchemy import ClauseElement, Select, Text, func, literal_column, select, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.db.pages import bounded
 from app.db.statements import Narrowing, many
 from app.db.tables import Shaped, events
 from app.db.wall import within
@@ -64,7 +65,10 @@ def of_ticket(client_id: UUID, ticket_id: UUID, after: int, only: Selection, mos
         query = query.where(table.at <= only.until)
     if only.kinds is not None:
         query = query.where(table.kind == func.any(only.kinds))
-    return query if only.internal is None else query.where(table.internal == only.internal)
+    if only.internal is not None:
+        query = query.where(table.internal == only.internal)
+    words = func.char_length(table.data.op("->>", return_type=Text())(literal_column("'text'")))
+    return bounded(query, func.coalesce(words, literal_column("0")), table.number)
 
 
 @many(Event)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, Column, Select, Table, and_, insert, literal_column, select, tuple_, update
 
-from app.db.audit import By, signed
+from app.db.audit import By
 from app.db.idempotency import Answer, together
 from app.db.statements import Statement, first
 from app.db.wall import narrowed, within
@@ -37,7 +37,7 @@ class Register(Generic[Row]):
         self.by_name: Statement[[str, UUID | None], Row | None] = Statement(self._by_name, first, row)
         self.page: Statement[[UUID | None, After | None, int], list[Row]] = Statement(self._page, list, row)
         self.add: Statement[[Row, Answer | None, By], bool] = Statement(self._add, bool, None, entry)
-        self.save: Statement[[Row, By], bool] = Statement(self._save, bool, None, entry)
+        self.save: Statement[[Row, Answer | None, By], bool] = Statement(self._save, bool, None, entry)
 
     def _get(self, id: UUID, owner: UUID | None) -> ClauseElement:  # noqa: A002  # the column's name
         """Find a row by its id, among those of one owner where one is given."""
@@ -64,14 +64,15 @@ class Register(Generic[Row]):
         added = insert(self.table).values(self._values(entry)).returning(self.table.c.id)
         return together(added.cte("added"), answer, by)
 
-    def _save(self, entry: Row, by: By) -> ClauseElement:
-        """Store the next version of a row; no effect where the one before is no longer the stored one."""
+    def _save(self, entry: Row, answer: Answer | None, by: By) -> ClauseElement:
+        """Store the next version of a row, and the answer with it; no effect where the one before is not stored."""
         values = self._values(entry)
         before = values["version"] - literal_column("1")
         same = and_(self.table.c.id == values["id"], self.table.c.version == before)
         if self.owner is not None:
             same = and_(within(values[self.owner.name], self.owner), same)
-        return update(self.table).where(signed(by), same).values(values).returning(self.table.c.id)
+        saved = update(self.table).where(same).values(values).returning(self.table.c.id)
+        return together(saved.cte("saved"), answer, by)
 
     def _of(self, owner: UUID | None, query: Select[Any]) -> Select[Any]:
         return query if self.owner is None else narrowed(query, owner, self.owner)

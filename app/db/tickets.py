@@ -73,6 +73,8 @@ MUTABLE: Final = (
 
 
 CYCLE_MUTABLE: Final = (
+    "kind",
+    "clause",
     "target_seconds",
     "base",
     "warn_at",

@@ -250,7 +250,13 @@ def moved(cycle: Cycle, target: Target | None, terms: Terms, at: datetime, pause
     fresh = replace(cycle, calendar_revision=terms.revision, pauses=pauses, ended_at=None, end_reason=None)
     if target:
         fresh = replace(
-            fresh, target=target.amount, base=target.base, warn_at=target.warn_at, warn_base=target.warn_base
+            fresh,
+            kind=target.kind,
+            clause=target.clause,
+            target=target.amount,
+            base=target.base,
+            warn_at=target.warn_at,
+            warn_base=target.warn_base,
         )
     return replace(fresh, due_at=fresh.due(terms.calendar, at))
 

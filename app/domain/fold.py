@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from app.domain import clocks
-from app.domain.calendar import Base
 from app.domain.clocks import Cycle, EndReason
 from app.domain.events import Event, EventKind, read_instant
 from app.domain.policy import Category, Channel, Priority
@@ -288,12 +287,15 @@ def _going(cycle: Cycle, event: Event) -> Cycle:
 
 def _moved(cycle: Cycle, event: Event) -> Cycle:
     data = event.data
+    promised = clocks.from_json(data)
     return replace(
         cycle,
-        target=clocks.from_json(data).target,
-        base=Base(data["base"]),
-        warn_at=tuple(data["warn_at"]),
-        warn_base=Base(data["warn_base"]),
+        kind=promised.kind,
+        clause=promised.clause,
+        target=promised.target,
+        base=promised.base,
+        warn_at=promised.warn_at,
+        warn_base=promised.warn_base,
         calendar_revision=data["calendar_revision"],
         pauses=clocks.pauses_from_json(data["pauses"]),
         due_at=_instant(data["due_at"]),

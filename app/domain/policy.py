@@ -67,6 +67,23 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+VERDICTS: Final = {
+    Category.CUSTOMIZATIONS: Severity.REFUSAL,
+    Category.UPGRADES: Severity.REFUSAL,
+    Category.LAYOUT_CHANGES: Severity.REFUSAL,
+    Category.FEATURE_ADDITIONS: Severity.REFUSAL,
+    Category.THIRD_PARTY_MODIFICATIONS: Severity.WARNING,
+}
+"""What an exclusion says where there is one: of nothing else there is a finding (clauses exclusions.*)."""
+
+CHANNEL_RULES: Final = {
+    Channel.PORTAL: (),
+    Channel.EMAIL: ("non_urgent_only",),
+    Channel.PHONE: ("tiers", "urgent_only", "business_hours_only", "support_line_required"),
+}
+"""What may be asked of whoever uses a channel (clauses channels.*)."""
+
+
 class Clock(StrEnum):
     """Which promise on a ticket is measured."""
 
@@ -424,7 +441,7 @@ class PolicyReader(HoursReader):
 
     def _channel(self, channels: Table, channel: Channel) -> ChannelRule:
         flags = ("urgent_only", "non_urgent_only", "business_hours_only", "support_line_required")
-        fields = self._section(channels, channel, ("clause",), ("tiers", *flags))
+        fields = self._section(channels, channel, ("clause",), CHANNEL_RULES[channel])
         return ChannelRule(self._clause(fields), fields.choices("tiers", Tier), *(fields.flag(name) for name in flags))
 
     def _exclusions(self, top: Table) -> dict[Category, Exclusion]:
@@ -432,7 +449,11 @@ class PolicyReader(HoursReader):
         found = {}
         for name in table.fields.keys() & set(Category):
             fields = self._section(table, name, ("clause", "verdict"))
-            found[Category(name)] = Exclusion(self._clause(fields), fields.choice("verdict", Severity))
+            verdict = fields.choice("verdict", Severity)
+            if VERDICTS.get(Category(name)) is not verdict:
+                known = ", ".join(f"{each} by a {told}" for each, told in VERDICTS.items())
+                self.refuse(f"{fields.pointer}/verdict", "wrong_verdict", f"what can be excluded: {known}")
+            found[Category(name)] = Exclusion(self._clause(fields), verdict)
         return found
 
     def _limits(self, top: Table) -> Limits:

@@ -28,6 +28,11 @@ def whose_questions(viewer: Actor) -> Sequence[Role] | None:
     return sorted(CLIENTS) if viewer.role in CLIENTS else None
 
 
+def asked(request: Mapping[str, Any], by: Role, viewer: Actor) -> Mapping[str, Any]:
+    """Return what a refused request said, as a viewer may know: a client reads no reasons that the house gave."""
+    return request if by in CLIENTS or viewer.role not in CLIENTS else _without(request)
+
+
 def internal_filter(viewer: Actor) -> bool | None:
     """Return what `internal` has to be of an event for this viewer to see it; None where it doesn't matter."""
     return False if viewer.role in CLIENTS else None
@@ -50,7 +55,7 @@ def named(actor: Actor, viewer: Actor) -> UUID | None:
     return actor.id if actor.role in CLIENTS or viewer.role not in CLIENTS else None
 
 
-def _without(value: object) -> object:
+def _without(value: Any) -> Any:  # noqa: ANN401  # JSON
     if not isinstance(value, Mapping):
         return value
     return {name: item for name, item in value.items() if name not in HOUSE_ONLY}

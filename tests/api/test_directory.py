@@ -177,6 +177,17 @@ async def test_a_contact_confirms_their_own_details(desk: Desk) -> None:
     assert not (await desk.open("old"))["warnings"]
 
 
+async def test_confirming_twice_under_one_key_is_confirming_once(desk: Desk) -> None:
+    party = await desk.client("old", confirmed_at=kl("2025-01-02 10:00:00"))
+    path, key = f"/v1/contacts/{party.contact_id}/confirm", {"Idempotency-Key": "once"}
+    first = await desk.call("old", "POST", path, headers=key)
+    await desk.at("2026-01-06 10:00:00")
+    again = await desk.call("old", "POST", path, headers=key)
+    assert (first.content, first.headers["ETag"]) == (again.content, again.headers["ETag"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (await desk.get("old", f"/v1/contacts/{party.contact_id}"))["version"] == 2
+
+
 async def test_nobody_changes_or_confirms_somebody_elses_details(desk: Desk) -> None:
     mine, other = desk.parties["standard"], desk.parties["premium"]
     person = {"client_id": str(mine.client_id), "name": "A colleague", "email": "col@client.example"}

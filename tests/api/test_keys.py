@@ -108,6 +108,24 @@ async def test_a_rotation_never_lets_a_key_live_longer(desk: Desk) -> None:
     assert (await desk.get("admin", f"/v1/keys/{made['id']}"))["expires_at"] == z("2026-01-05 10:30:00")
 
 
+async def test_a_limited_key_makes_nobody_who_may_more(desk: Desk) -> None:
+    admin = (await desk.get("admin", "/v1/me"))["agent_id"]
+    own = (await desk.get("agent", "/v1/me"))["agent_id"]
+    await make(desk, role=None, agent_id=admin, scopes=["directory:write", "directory:read"])
+    person = {"name": "Nadia", "email": "nadia@kawan.example"}
+    identity = {"identity_issuer": "https://login.example", "identity_subject": "nadia"}
+    for who, more in (("made", {"role": "admin"}), ("made", {"role": "lead"}), ("made", identity)):
+        refused = await desk.call(who, "POST", "/v1/agents", person | more)
+        assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+        changed = await desk.call(who, "PATCH", f"/v1/agents/{own}", more, headers={"If-Match": '"1"'})
+        assert (changed.status_code, changed.json()["code"]) == (403, "insufficient_scope")
+    for change in ({"level": 2}, {"role": "agent"}):
+        changed = await desk.call("made", "PATCH", f"/v1/agents/{admin}", change, headers={"If-Match": '"1"'})
+        assert (changed.status_code, changed.json()["code"]) == (403, "insufficient_scope")
+    assert (await desk.call("made", "POST", "/v1/agents", person)).status_code == 201
+    assert (await desk.call("made", "PATCH", f"/v1/agents/{own}", {"level": 2}, headers={"If-Match": '"1"'})).is_success
+
+
 async def test_a_limited_key_makes_none_that_may_more(desk: Desk) -> None:
     admin = (await desk.get("admin", "/v1/me"))["agent_id"]
     whole = await make(desk)

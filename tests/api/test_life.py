@@ -232,6 +232,13 @@ async def test_a_reopening_is_judged_by_plan_and_coverage_and_the_refusal_is_kep
         "category": "incident", "channel": "portal", "reopen": ticket["id"], "ref": ticket["ref"],
         "reason": "It is back.",
     }  # fmt: skip
+    # Staff who try it give reasons of the house, which their client doesn't read.
+    tried = await desk.act("agent", ticket, "reopen", 403, reason="They have a point.")
+    path = f"/v1/eligibility-checks/{tried['decision']['id']}"
+    assert (await desk.get("agent", path))["request"]["reason"] == "They have a point."
+    assert "reason" not in (await desk.get("standard", path))["request"]
+    seen = await desk.call("standard", "GET", "/v1/eligibility-checks")
+    assert ("They have" in seen.text, "It is back." in seen.text) == (False, True)
     # What a lead then lets in is a new ticket that follows this one.
     again = {"follow_up_of": ticket["id"], "eligibility_check_id": kept["id"]}
     assert (await desk.call("standard", "POST", "/v1/tickets", desk.request(**again))).status_code == 403
@@ -481,3 +488,35 @@ async def test_a_long_story_is_read_without_its_words(desk: Desk) -> None:
     story = await stored_events.story(desk.pool, stored.client_id, stored.id, None)
     assert fold.fold(None, story) == stored
     assert not any("text" in event.data for event in story)
+
+
+async def walked(desk: Desk, who: str, path: str) -> list[Any]:
+    """The pages of a list, by their cursors."""
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = await desk.get(who, f"{path}?limit=200{cursor and f'&cursor={cursor}'}")
+        pages.append(page["items"])
+        cursor = page["next_cursor"]
+    return pages
+
+
+async def test_a_page_ends_where_enough_is_written_on_it(desk: Desk) -> None:
+    """Two hundred of the longest texts would be sixteen megabytes, and nobody else would be answered meanwhile."""
+    ticket = await desk.open()
+    words = ["\N{WATERMELON}" * 20_000 for _ in range(30)]
+    for number, word in enumerate([*words, "short", "shorter"]):
+        await desk.say("standard", ticket, f"{number:02}{word}"[:20_000])
+    pages = await walked(desk, "standard", f"/v1/tickets/{ticket['id']}/messages")
+    assert [len(page) for page in pages] == [13, 13, 6]
+    assert [message["text"][:2] for page in pages for message in page] == [f"{number:02}" for number in range(32)]
+    told = await walked(desk, "standard", f"/v1/tickets/{ticket['id']}/events")
+    numbers = [event["number"] for page in told for event in page]
+    assert (numbers, len(told)) == (sorted(set(numbers)), 3)
+    for _ in range(14):
+        asked = await desk.call("standard", "POST", "/v1/eligibility-checks", {
+            "channel": "portal", "category": "incident", "description": words[0],
+        })  # fmt: skip
+        assert asked.status_code == 201, asked.text
+    checks = await walked(desk, "standard", "/v1/eligibility-checks")
+    assert [len(page) for page in checks] == [13, 1]
+    assert len({check["id"] for page in checks for check in page}) == 14

@@ -13,6 +13,7 @@ from app.db.policies import Book
 from app.domain.policy import CLAUSES
 from app.main import create_app
 from app.settings import Settings
+from app.worker import self_check
 from tests.api.conftest import Desk, kl, running, z
 from tests.conftest import addresses
 
@@ -402,3 +403,17 @@ async def test_the_command_line_says_when_those_who_write_tickets_do_not_come_to
                 await setup.publish_next(desk.pool, document, clock=lambda: kl("2026-02-01 00:00:00"), check=False)
     finally:
         await writing.close()
+
+
+async def test_a_promise_takes_the_kind_of_its_new_priority(desk: Desk) -> None:
+    found = await document(desk)
+    critical = found["targets"]["resolution"]["by_priority"]["critical"]
+    critical |= {"kind": "commitment", "clause": "priority.critical"}
+    await publish(desk, found)
+    ticket = await desk.open()
+    first = await desk.clock(ticket, "resolution")
+    await desk.act("agent", ticket, "prioritize", priority="critical", reason="Down.", outage_statement="All is down.")
+    moved = await desk.clock(ticket, "resolution")
+    assert (first["kind"], moved["kind"], moved["clause"]) == ("estimate", "commitment", "priority.critical")
+    checked = await self_check.run(desk.pool)
+    assert (checked.tickets, checked.drifted) == (1, ())

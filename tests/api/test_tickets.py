@@ -407,6 +407,27 @@ async def test_a_lost_race_is_decided_again(desk: Desk, monkeypatch: pytest.Monk
     assert kinds[-3:] == ["message.received", "ticket.acknowledged", "clock.met"]
 
 
+async def test_a_clients_word_reopens_what_was_resolved_while_it_was_on_its_way(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "acknowledge")
+    raced = False
+    save = tickets.save
+
+    class Racing:
+        async def __call__(self, *args: Any) -> bool:
+            nonlocal raced
+            if not raced:
+                raced = True
+                await desk.act("agent", ticket, "resolve", resolution="fixed", text="Mended.")
+            return await save(*args)
+
+    monkeypatch.setattr(tickets, "save", Racing())
+    await desk.say("standard", ticket, "It is still broken.")
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["status"] == "open"
+
+
 async def test_an_unreachable_database_is_said_so_and_may_be_tried_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

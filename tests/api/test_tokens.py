@@ -383,6 +383,8 @@ def wrong() -> Iterator[Any]:
     yield pytest.param([whole | {"issuer": "login.example"}], id="no address")
     yield pytest.param([whole | {"jwks_url": "file:///keys"}], id="keys in a file")
     yield pytest.param([whole, whole | {"people": "contacts"}], id="one for both")
+    portals = [whole | {"issuer": f"https://{name}.example", "people": "contacts"} for name in ("portal", "other")]
+    yield pytest.param(portals, id="two that speak for the same contacts")
     yield pytest.param([whole | {"secret": "s"}], id="an unknown field")
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from app.domain import policy
+from app.domain.calendar import BusinessCalendar
+from app.domain.eligibility import Facts, Request, check
 from app.domain.errors import InvalidDocumentError
-from app.domain.policy import CLAUSES, Clock, Priority
+from app.domain.policy import CLAUSES, Category, Channel, Clock, Priority, Severity, Terms
 from tests.conftest import ROOT
 
 DOCUMENT: dict[str, Any] = tomllib.loads((ROOT / "app" / "policies" / "v1.toml").read_text(encoding="utf-8"))
@@ -65,7 +67,12 @@ WRONG: list[tuple[str, Any, str]] = [
     ("channels/phone/tiers", ["gold"], "unknown_value"),
     ("channels/phone/urgent_only", "yes", "wrong_type"),
     ("channels/fax", {}, "unknown_field"),
+    ("channels/portal/urgent_only", True, "unknown_field"),
+    ("channels/email/support_line_required", True, "unknown_field"),
     ("exclusions/upgrades/verdict", "maybe", "unknown_value"),
+    ("exclusions/upgrades/verdict", "warning", "wrong_verdict"),
+    ("exclusions/third_party_modifications/verdict", "refusal", "wrong_verdict"),
+    ("exclusions/incident", {"clause": "exclusions.upgrades", "verdict": "refusal"}, "wrong_verdict"),
     ("limits/backdate_days", 1.5, "out_of_range"),
     ("limits/description_characters", None, "missing"),
     ("clauses/priority.low", None, "missing"),
@@ -99,3 +106,18 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     with pytest.raises(InvalidDocumentError) as caught:
         policy.parse(document)
     assert {error.pointer for error in caught.value.errors} == {"/version", "/calendar/timezone", "/limits/zz"}
+
+
+@pytest.mark.parametrize("category", Category)
+def test_whatever_a_policy_excludes_can_be_told(category: Category) -> None:
+    document = deepcopy(DOCUMENT)
+    for verdict in Severity:
+        document["exclusions"][category] = {"clause": "exclusions.upgrades", "verdict": verdict}
+        try:
+            version = policy.parse(document)
+        except InvalidDocumentError:
+            continue
+        calendar = BusinessCalendar.parse({name: DOCUMENT["calendar"][name] for name in ("timezone", "weekly_hours")})
+        facts = Facts(Request(Channel.PORTAL, category, Priority.NORMAL))
+        codes = {finding.code for finding in check(facts, Terms(version, calendar, 1), version.effective_from).findings}
+        assert codes & {f"excluded_{category}", "may_be_excluded"}
