@@ -252,6 +252,7 @@ def test_who_may_see_what_is_decided_in_one_place() -> None:
                 callers.add((name, node.attr))
     assert callers == {
         ("api/deps.py", "whose_tickets"),
+        ("api/eligibility.py", "asked"),
         ("api/eligibility.py", "knows_the_house"),
         ("api/eligibility.py", "whose_questions"),
         ("api/ticket_shapes.py", "knows_the_house"),
