@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from app.api.errors import Problem
 from app.db import ids, keys, upkeep
@@ -84,10 +84,15 @@ def runtime(request: Request) -> Runtime:
     return held
 
 
-Held: TypeAlias = Annotated[Runtime, Depends(runtime)]
+async def held(request: Request) -> Runtime:
+    """Return what the process holds: as a coroutine, like every dependency, as others wait for a thread."""
+    return runtime(request)
 
 
-def wall_clock() -> datetime:
+Held: TypeAlias = Annotated[Runtime, Depends(held)]
+
+
+async def wall_clock() -> datetime:
     """Read the machine's own clock: for what is no business time, such as the age of a sweep."""
     return datetime.now(UTC)
 
@@ -95,10 +100,11 @@ def wall_clock() -> datetime:
 WallClock: TypeAlias = Annotated[datetime, Depends(wall_clock)]
 
 
-async def instant(request: Request, held: Held) -> datetime:
+async def instant(request: Request) -> datetime:
     """Read the clock, once a request: everything a request decides, it decides at this instant."""
     if not hasattr(request.state, "now"):
-        request.state.now = await instant_by(held.pool, held)
+        found = runtime(request)
+        request.state.now = await instant_by(found.pool, found)
     now: datetime = request.state.now
     return now
 
@@ -121,13 +127,8 @@ bearer: Final = HTTPBearer(
 )
 
 
-async def authenticated(
-    request: Request,
-    held: Held,
-    at: Now,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> Caller:
-    """Find out who asks.
+async def authenticated(request: Request) -> Caller:
+    """Find out who asks, once a request, before anything they send is read.
 
     Raises:
         Problem: 401 without a credential that is believed, 403 where nobody is known by it.
@@ -135,25 +136,16 @@ async def authenticated(
     if hasattr(request.state, "caller"):
         known: Caller = request.state.caller
         return known
+    credentials = await bearer(request)
     if credentials is None:
         raise _unauthenticated("No credential came with the request; send Authorization: Bearer and a key or a token.")
-    text = credentials.credentials
+    here, at, text = runtime(request), await instant(request), credentials.credentials
     key = KEY.fullmatch(text)
-    found, changes = await (_by_key(held, key[1], key[2], at) if key else _by_token(held, text))
-    await held.book.keep_up(changes)
+    found, changes = await (_by_key(here, key[1], key[2], at) if key else _by_token(here, text))
+    await here.book.keep_up(changes)
     caller = replace(found, request_id=request.state.request_id)
     request.state.caller = caller
     return caller
-
-
-async def find_out(request: Request) -> Caller:
-    """Find out who asks before anything they send is read.
-
-    Raises:
-        Problem: 401 without a credential that is believed, 403 where nobody is known by it.
-    """
-    held = runtime(request)
-    return await authenticated(request, held, await instant(request, held), await bearer(request))
 
 
 async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tuple[Caller, int]:
@@ -212,13 +204,13 @@ class Needs:
             return None
         return Permission(f"{self.area}:{'read' if method in {'GET', 'HEAD'} else 'write'}")
 
-    async def __call__(self, request: Request, caller: Annotated[Caller, Depends(authenticated)]) -> None:
+    async def __call__(self, request: Request) -> None:
         """See that the credential isn't limited to other things.
 
         Raises:
             Problem: 403 where it is.
         """
-        needed = self.permission(request.method)
+        caller, needed = await authenticated(request), self.permission(request.method)
         if needed is not None and caller.permissions is not None and needed not in caller.permissions:
             raise Problem("insufficient_scope", f"This credential is limited; use one with the scope {needed}.")
 
@@ -230,12 +222,13 @@ class Allowed:
         """Take the roles; none means that everybody may, without credentials."""
         self.roles = frozenset(roles)
 
-    async def __call__(self, caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
+    async def __call__(self, request: Request) -> Caller:
         """Return the caller.
 
         Raises:
             Problem: 403 where the caller's role is not declared.
         """
+        caller = await authenticated(request)
         if caller.role not in self.roles:
             may = " or ".join(role for role in Role if role in self.roles)
             raise Problem("forbidden", f"The role {caller.role} may not use this operation; it is for {may}.")

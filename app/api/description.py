@@ -1,7 +1,7 @@
 """The OpenAPI description: what the framework knows, with every error declared and named alike."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from app.api.deps import Allowed, Needs
+from app.api.deps import Allowed, Needs, bearer, everybody
 from app.api.errors import MEDIA_TYPE, TITLES, ProblemDetails
 from app.domain.events import CLIENTS, STAFF, Role
 from app.domain.ticket import ACTS
@@ -48,18 +48,18 @@ GUARDED: Final = (412,)
 REQUIRED: Final = (428,)
 
 
-def of(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Return the function that describes an application, once."""
+def of(app: FastAPI, routes: Sequence[APIRoute]) -> Callable[[], dict[str, Any]]:
+    """Return the function that describes an application with these routes, once."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _describe(app)
+            app.openapi_schema = _describe(app, routes)
         return app.openapi_schema
 
     return describe
 
 
-def _describe(app: FastAPI) -> dict[str, Any]:
+def _describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
@@ -73,7 +73,9 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         name: {"description": said, "schema": {"type": "string"}} for name, said in HEADERS.items()
     }
     document["components"]["headers"]["X-Request-Id"]["required"] = True
-    _name_access(app, {each["operationId"]: each for path in document["paths"].values() for each in path.values()})
+    scheme = bearer.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    document["components"]["securitySchemes"] = {bearer.scheme_name: scheme}
+    _name_access(routes, {each["operationId"]: each for path in document["paths"].values() for each in path.values()})
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _declare_errors(path, method, operation)
@@ -84,13 +86,13 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _name_access(app: FastAPI, operations: Mapping[str, dict[str, Any]]) -> None:
+def _name_access(routes: Sequence[APIRoute], operations: Mapping[str, dict[str, Any]]) -> None:
     """Say whom each operation is for, and which scope a limited credential needs for it."""
     by_act = {act.name.replace("-", "_"): set[Role]() for act in ACTS}
     for act in ACTS:
         by_act[act.name.replace("-", "_")] |= act.who - {Role.SERVICE}
-    for route in app.routes:
-        if not isinstance(route, APIRoute) or not route.include_in_schema:
+    for route in routes:
+        if not route.include_in_schema:
             continue
         operation = operations[str(route.operation_id)]
         declared = [dependency.call for dependency in route.dependant.dependencies]
@@ -100,8 +102,9 @@ def _name_access(app: FastAPI, operations: Mapping[str, dict[str, Any]]) -> None
         scope = next((call.permission(method) for call in declared if isinstance(call, Needs)), None)
         if roles and not roles.issuperset({*CLIENTS, *STAFF}):
             operation["description"] += f"\n\nFor {', '.join(role for role in Role if role in roles)}."
+        if everybody not in declared:
+            operation["security"] = [{bearer.scheme_name: [] if scope is None else [scope.value]}]
         if scope is not None:
-            operation["security"] = [{name: [scope.value] for name in names} for names in operation["security"]]
             operation["description"] += f"\n\nScope: `{scope}`."
 
 

@@ -140,7 +140,7 @@ async def on_problem(request: Request, error: Exception) -> Response:
             problem = not_found()
         case HTTPStatus.METHOD_NOT_ALLOWED:
             headers = error.headers if isinstance(error, HTTPException) else None
-            allowed = request.state.allow or (headers or {}).get("Allow", "")
+            allowed = request.state.allowed() or (headers or {}).get("Allow", "")
             problem = Problem(
                 "method_not_allowed",
                 f"This address doesn't take that method; use one of {allowed}.",

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -101,15 +102,18 @@ class Methods:
         if len(scope["path"]) > LONGEST_PATH or CONTROLS.search(scope["path"]):
             await errors.render(Request(scope), errors.not_found())(scope, receive, send)
             return
-        known = {method for regex, methods in self.paths if regex.match(scope["path"]) for method in methods}
-        allow = ", ".join(sorted(known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set()))) if known else ""
-        scope.setdefault("state", {})["allow"] = allow
-        if scope["method"] == "OPTIONS" and known:
-            await Response(None, 204, {"Allow": allow})(scope, receive, send)
-        elif scope["method"] == "HEAD" and "GET" in known:
+        scope.setdefault("state", {})["allowed"] = partial(self.allowed, scope["path"])
+        if scope["method"] == "OPTIONS" and (allowed := self.allowed(scope["path"])):
+            await Response(None, 204, {"Allow": allowed})(scope, receive, send)
+        elif scope["method"] == "HEAD" and "HEAD" in self.allowed(scope["path"]):
             await self.app({**scope, "method": "GET"}, receive, _bodiless(send))
         else:
             await self.app(scope, receive, send)
+
+    def allowed(self, path: str) -> str:
+        """Return what an address takes, as the header says it; nothing where no route has it."""
+        known = {method for regex, methods in self.paths if regex.match(path) for method in methods}
+        return ", ".join(sorted(known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set()))) if known else ""
 
 
 def _bodiless(send: Send) -> Send:
@@ -231,8 +235,8 @@ async def _admit(request: Request) -> str:
     Raises:
         Problem: 401 or 403 where they aren't believed or known, 429 where they asked for more than they may.
     """
-    caller = await deps.find_out(request)
-    quota = await deps.runtime(request).limits.count(caller.principal, deps.wall_clock())
+    caller = await deps.authenticated(request)
+    quota = await deps.runtime(request).limits.count(caller.principal, await deps.wall_clock())
     request.scope["state"]["quota"] = {
         "RateLimit-Policy": f'"requests";q={quota.limit};w={quota.window_seconds}',
         "RateLimit": f'"requests";r={max(0, quota.left)};t={quota.reset_seconds}',

@@ -83,7 +83,7 @@ class Paging:
         return Turned(found[:limit], next_cursor, headers)
 
 
-def paging(request: Request, held: Held, limit: Limit = 50, cursor: Cursor = None) -> Paging:
+async def paging(request: Request, held: Held, limit: Limit = 50, cursor: Cursor = None) -> Paging:
     """Read where a caller is in a list."""
     return Paging(request, held.cursor_secret, limit, _read(request, held.cursor_secret, cursor))
 

@@ -14,7 +14,19 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from types import NoneType, UnionType
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from uuid import UUID
 
 import asyncpg
@@ -122,10 +134,10 @@ class Statement(Generic[P, T]):
         self.read = read
         self.row = row
         self.__doc__ = declare.__doc__
-        self.signature = inspect.signature(declare)
+        self.names = tuple(inspect.signature(declare).parameters)
         known = {**get_type_hints(declare), **(hints or {})}
-        self.hints = {name: known[name] for name in self.signature.parameters}
-        self.optional = tuple(path for name, hint in self.hints.items() for path in _optional(name, hint))
+        self.hints = {name: known[name] for name in self.names}
+        self.optional = {path: _at(path) for name, hint in self.hints.items() for path in _optional(name, hint)}
         self.variants: dict[frozenset[str], Compiled] = {}
         # Both ends of the scale now; what lies between is compiled when it is first asked for.
         self.variant(frozenset())
@@ -145,9 +157,9 @@ class Statement(Generic[P, T]):
             DatabaseUnavailableError: no connection, or no answer in time.
             ConstraintError: a constraint refused the write.
         """
-        values = self.signature.bind(*args, **kwargs).arguments
-        absent = frozenset(path for path in self.optional if _at(values, path) is None)
-        compiled = self.variant(absent)
+        values = dict(zip(self.names, args, strict=False)) | kwargs
+        absent = frozenset(path for path, value in self.optional.items() if value(values) is None)
+        compiled = self.variants.get(absent) or self.variant(absent)
         rows = await answered(via.fetch(compiled.text, *(value(values) for value in compiled.values)))
         return self.read(compiled.rows(rows))
 
@@ -274,9 +286,14 @@ def _optional(name: str, hint: Any) -> list[str]:  # noqa: ANN401  # hints are w
     return [name] if NoneType in get_args(hint) else []
 
 
-def _at(values: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401  # any argument
+Taken: TypeAlias = Callable[[Mapping[str, Any]], Any]
+"""Takes one value from the arguments of a statement."""
+
+
+def _at(path: str) -> Taken:
+    """Return how what a path names is taken from the arguments."""
     name, _, field = path.partition(".")
-    return getattr(values[name], field) if field else values.get(name)
+    return (lambda values: getattr(values[name], field)) if field else (lambda values: values.get(name))
 
 
 def _bind(name: str, hint: Any, absent: frozenset[str]) -> Any:  # noqa: ANN401  # hints are what they are
@@ -310,10 +327,9 @@ def _required(hint: Any) -> Any:  # noqa: ANN401  # hints are what they are
     return hint
 
 
-def _value(bind: BindParameter[Any]) -> Callable[[Mapping[str, Any]], Any]:
+def _value(bind: BindParameter[Any]) -> Taken:
     """Return how the value of a bind is taken from the arguments; a constant is its own."""
     if not isinstance(bind, Bind):
         constant = bind.value
         return lambda _arguments: constant
-    path = str(bind.key)
-    return lambda arguments: _at(arguments, path)
+    return _at(str(bind.key))

@@ -53,7 +53,7 @@ class SegmentKind(StrEnum):
     GRACE = "grace"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Segment:
     """One stretch of a trace; `counted` is its own share, `total` the running sum at its end."""
 

@@ -6,7 +6,7 @@ held back to the change that moved it: no clock is broken before the change that
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from app.domain.calendar import MICROSECOND, NO_TIME, Base, BusinessCalendar, Segment, SegmentKind
 from app.domain.events import Json, read_instant, rfc3339
+from app.domain.frozen import replace
 from app.domain.policy import WHOLE, Clock, Kind, Target, Terms
 
 SECOND: Final = timedelta(seconds=1)
@@ -49,7 +50,7 @@ PAUSING: Final = frozenset({Clock.RESOLUTION, Clock.UPDATE})
 """The clocks that stand still while the ticket waits for the client."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cycle:
     """One run of a clock, with the target it was given and what became of it.
 

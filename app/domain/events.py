@@ -87,7 +87,7 @@ class Actor:
 SERVICE: Final = Actor(Role.SERVICE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Event:
     """One thing that happened; `data` is what the fold and the readers need of it, as JSON.
 

@@ -1,7 +1,6 @@
 """The fold: how each event changes a ticket, and the only way in which one changes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import reduce
 from operator import attrgetter
@@ -11,6 +10,7 @@ from uuid import UUID
 from app.domain import clocks
 from app.domain.clocks import Cycle, EndReason
 from app.domain.events import Event, EventKind, read_instant
+from app.domain.frozen import replace
 from app.domain.policy import Category, Channel, Priority
 from app.domain.ticket import (
     Complexity,

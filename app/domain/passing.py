@@ -7,7 +7,6 @@ it finds, and a client's word that comes first wins.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -18,6 +17,7 @@ from app.domain.calendar import Base
 from app.domain.clocks import Cycle, EndReason
 from app.domain.escalation import Outlook
 from app.domain.events import SERVICE, Actor, Event, EventKind, Json, rfc3339
+from app.domain.frozen import replace
 from app.domain.policy import Terms
 from app.domain.telling import Telling
 from app.domain.ticket import ActName, Case, Resolution, Status, Ticket, permit
@@ -44,6 +44,8 @@ def known_by(found: Ticket, terms: Terms, at: datetime) -> Ticket:
     """Return a ticket as anybody may know it by an instant, noted or not: what a new calendar moves, an emergency."""
     telling = Telling(Case(found, terms, SERVICE, max(at, found.last_event_at)))
     _pass(telling, _showing)
+    if telling.ticket is found:
+        return found
     return replace(found, cycles=telling.ticket.cycles, emergency=telling.ticket.emergency)
 
 

@@ -141,7 +141,7 @@ class Clause:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """How much time a promise gives, in which base, and at which percentages it warns."""
 

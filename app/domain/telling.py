@@ -1,13 +1,13 @@
 """The telling of an act: its events one by one, what they make of the ticket, and what they do to its clocks."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from app.domain import clocks, fold
 from app.domain.calendar import NO_TIME
 from app.domain.clocks import PAUSING, Cycle, EndReason, Pause
 from app.domain.events import Event, EventKind, Json, rfc3339
+from app.domain.frozen import replace
 from app.domain.policy import Clock, Target, Terms
 from app.domain.ticket import Case, Status
 

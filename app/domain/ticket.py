@@ -111,7 +111,7 @@ class Feedback:
     resolved_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ticket:
     """One request, as its events tell it up to the last of them."""
 
@@ -387,12 +387,15 @@ def permit(name: ActName, case: Case) -> Act:
     if refusal is not None:
         kind, reason = refusal
         raise kind(reason, allowed_acts=allowed(case))
-    return next(row for row in _rows(name, case.actor) if case.ticket.status in row.sources)
+    return next(row for row in _ROWS[name, case.actor.role] if case.ticket.status in row.sources)
 
 
 def allowed(case: Case) -> tuple[ActName, ...]:
     """Return the acts that are open to this actor now, in the order of the table."""
-    return tuple(name for name in ActName if _refusal(name, case) is None)
+    if _foreign(case.ticket, case.actor):
+        return ()
+    rows = _OPEN[case.actor.role, case.ticket.status]
+    return tuple(row.name for row in rows if not any(condition(case) for condition in row.conditions))
 
 
 def forbidden(case: Case) -> tuple[Forbidden, ...]:
@@ -401,12 +404,22 @@ def forbidden(case: Case) -> tuple[Forbidden, ...]:
     return tuple(Forbidden(name, refusal[0].code, refusal[1]) for name, refusal in refusals if refusal)
 
 
-def _rows(name: ActName, actor: Actor) -> list[Act]:
-    return [row for row in ACTS if row.name is name and actor.role in row.who]
+_ROWS: Final = {
+    (name, role): tuple(row for row in ACTS if row.name is name and role in row.who)
+    for name in ActName
+    for role in Role
+}
+"""The rows of each act for each role."""
+_OPEN: Final = {
+    (role, status): tuple(row for name in ActName for row in _ROWS[name, role] if status in row.sources)
+    for role in Role
+    for status in Status
+}
+"""What is open to each role in each status, as far as that decides."""
 
 
 def _refusal(name: ActName, case: Case) -> Refusal | None:
-    rows = _rows(name, case.actor)
+    rows = _ROWS[name, case.actor.role]
     if not rows or _foreign(case.ticket, case.actor):
         return errors.ActForbiddenError, f"the role {case.actor.role} may never {name}; ask somebody who may"
     row = next((row for row in rows if case.ticket.status in row.sources), None)

@@ -1,11 +1,12 @@
 """How a ticket is judged: its priority, its complexity, who works on it, what is known of it."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from uuid import UUID
 
 from app.domain import emergency, passing
 from app.domain.errors import AssigneeLevelTooLowError, FieldError, InvalidDocumentError, NothingToChangeError
 from app.domain.events import STAFF, Event, EventKind, Json
+from app.domain.frozen import replace
 from app.domain.policy import Clock, Priority
 from app.domain.telling import Telling
 from app.domain.ticket import ActName, Case, Complexity, Details, PrioritySource, allowed, permit
@@ -177,7 +178,7 @@ def amend(
 
 
 def _completed(known: Details, given: Details) -> Details:
-    return replace(known, **{name: value for name, value in asdict(given).items() if value is not None})
+    return Details(**asdict(known) | {name: value for name, value in asdict(given).items() if value is not None})
 
 
 def _plain(value: object) -> Json:
