@@ -21,7 +21,7 @@ FIXED = {
     "follow_up_of", "eligibility_check_id", "answered", "late_logged", "policy_version", "warnings", "received_at",
     "created_at",
 }  # fmt: skip
-CYCLE_FIXED = {"clock", "number", "kind", "clause", "target", "started_at"}
+CYCLE_FIXED = {"clock", "number", "target", "started_at"}
 
 
 def test_everything_that_can_happen_has_its_effect_or_none_by_name() -> None:
