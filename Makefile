@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/uv
+BENCH := var/bench-env
 
 # What squawk need not say: the session's timeouts are set by migrations/env.py, each migration is one transaction,
 # small numbers stay small, and a column or check is loosened on purpose.
@@ -65,8 +66,8 @@ fuzz: $(READY) ## Send every payload to every field, and schemathesis as two ide
 faults: $(READY) ## Kill, cut, stall and stop every part under load (FAULTS=seed), and print what was lost: nothing.
 	FAULTS=$(or $(FAULTS),20260105) $(BIN)/python -m pytest -q -s -p no:randomly tests/faults
 
-bench: $(READY) ## Measure the calendar, and what the walls and the audit cost.
-	$(BIN)/python -m bench.calendar
+bench: $(READY) $(BENCH)/.ready ## Measure the calendar beside others, and what the walls and the audit cost.
+	$(BENCH)/bin/python -m bench.calendar
 	$(BIN)/python -m bench.walls
 
 client: $(READY) ## Generate a client from openapi.yaml, type-check it, and use it against a running service.
@@ -74,7 +75,8 @@ client: $(READY) ## Generate a client from openapi.yaml, type-check it, and use 
 
 lock: $(READY) ## Resolve the dependencies anew and lock them with hashes.
 	for part in "runtime:pyproject.toml" "dev:pyproject.toml --group embedded --group dev" \
-		"mutants:pyproject.toml --group embedded --group dev --group mutants" "tools:--group tools" "uv:--group uv"; do \
+		"mutants:pyproject.toml --group embedded --group dev --group mutants" "tools:--group tools" "uv:--group uv" \
+		"bench:pyproject.toml --group bench"; do \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-emit-index-url --no-emit-find-links --no-header \
 			$${part#*:} -o requirements/$${part%%:*}.txt || exit 1; \
@@ -95,4 +97,12 @@ $(READY): requirements/uv.txt requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# What only the comparison of `make bench` needs has an environment of its own, made anew when its lock changes.
+$(BENCH)/.ready: requirements/bench.txt | $(READY)
+	@echo "Making the environment in $(BENCH)"
+	@$(PYTHON) -m venv --clear $(BENCH)
+	@$(UV) pip install --quiet --python $(BENCH)/bin/python --require-hashes -r requirements/bench.txt \
+		|| $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
