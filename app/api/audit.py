@@ -1,6 +1,7 @@
 """The audit over HTTP: what was changed by whom, and whether all that happened is still as it was sealed."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
@@ -31,7 +32,7 @@ class EntryShape(Told):
     """One administrative change; `actor_role` null where only the login of the database is known."""
 
     position: int
-    at: Instant
+    at: datetime
     subject: str
     subject_id: str
     client_id: UUID | None
@@ -54,7 +55,7 @@ class CheckpointShape(Told):
     events: int
     entries: int
     digest: str
-    sealed_at: Instant
+    sealed_at: datetime
     key_id: str
     signature: str
 

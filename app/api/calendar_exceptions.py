@@ -1,6 +1,7 @@
 """Dated exceptions of a calendar over HTTP: each change is a revision, and what is running is counted anew."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from app.api.deps import Held, House, Manager, Needs, Now, Runtime
 from app.api.errors import Problem
 from app.api.front_door import Route
 from app.api.idempotency import Once, OnceOnly
-from app.api.shapes import Day, Instant, Told, answer
+from app.api.shapes import Day, Told, answer
 from app.db import idempotency, policies, tickets
 from app.db import pool as pools
 from app.db.audit import By
@@ -35,7 +36,7 @@ class RevisionShape(Told):
 
     calendar_id: UUID
     revision: int
-    changed_at: Instant
+    changed_at: datetime
     exceptions: list[ExceptionShape]
 
 

@@ -65,7 +65,7 @@ class CalendarShape(Told):
     weekly_hours: dict[str, Windows]
     exceptions: list[ExceptionShape]
     revision: int
-    created_at: Instant
+    created_at: datetime
     tzdata: str
     fingerprint: str
 
@@ -73,18 +73,18 @@ class CalendarShape(Told):
 class OpenShape(Told):
     """Whether a calendar is open, and when that changes."""
 
-    as_of: Instant
+    as_of: datetime
     timezone: str
     tzdata: str
     open_now: bool
-    next_opens_at: Instant | None
-    next_closes_at: Instant | None
+    next_opens_at: datetime | None
+    next_closes_at: datetime | None
 
 
 class DueShape(Told):
     """Where an amount of time ends, and why there."""
 
-    due_at: Instant
+    due_at: datetime
     timezone: str
     tzdata: str
     fingerprint: str

@@ -57,8 +57,8 @@ class ContactShape(Kept):
     email: str
     phone: str | None
     role: Role
-    confirmed_at: Instant | None
-    bounced_at: Instant | None
+    confirmed_at: datetime | None
+    bounced_at: datetime | None
 
 
 class ContactChange(Given):
@@ -124,7 +124,7 @@ class SubscriptionShape(Kept):
     starts_on: date
     ends_on: date | None
     suspensions: list[SuspensionShape]
-    cancelled_at: Instant | None
+    cancelled_at: datetime | None
 
 
 # ------------------------------------------------------------------------------------- clients

@@ -85,14 +85,14 @@ class AlternativeShape(Told):
     kind: AlternativeKind
     message: str
     url: str | None
-    available_from: Instant | None
+    available_from: datetime | None
 
 
 class HandlingShape(Told):
     """When somebody would look at it."""
 
     mode: Mode
-    starts_at: Instant
+    starts_at: datetime
 
 
 class ExpectedClockShape(Told):
@@ -100,7 +100,7 @@ class ExpectedClockShape(Told):
 
     clock: Clock
     kind: Kind
-    due_at: Instant
+    due_at: datetime
 
 
 class DecisionShape(Told):
@@ -110,8 +110,8 @@ class DecisionShape(Told):
     client_id: UUID
     outcome: Outcome
     policy_version: int
-    as_of: Instant
-    created_at: Instant
+    as_of: datetime
+    created_at: datetime
     findings: list[FindingShape]
     alternatives: list[AlternativeShape]
     handling: HandlingShape | None
@@ -127,7 +127,7 @@ class OverrideRequest(Given):
 class OverrideShape(Told):
     """That a refused request is let in all the same; who said so and why is for the house."""
 
-    overridden_at: Instant
+    overridden_at: datetime
     overridden_by: UUID | None
     reason: str | None
 

@@ -71,9 +71,9 @@ class KeyShape(Told):
     client_id: UUID | None
     contact_id: UUID | None
     scopes: list[Permission] | None
-    created_at: Instant
-    expires_at: Instant | None
-    revoked_at: Instant | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
     replaces: str | None
 
 

@@ -72,7 +72,7 @@ class FollowingShape(Told):
     """The version that takes effect next, and the clause by which the policy may change."""
 
     version: int
-    effective_from: Instant
+    effective_from: datetime
     clause: ClauseShape
 
 
@@ -80,9 +80,9 @@ class PolicyShape(Told):
     """A policy version: its clauses, hours and promises, and what its owner has left open."""
 
     version: int
-    effective_from: Instant
-    published_at: Instant
-    taken_back_at: Instant | None
+    effective_from: datetime
+    published_at: datetime
+    taken_back_at: datetime | None
     following: FollowingShape | None
     timezone: str
     weekly_hours: dict[str, list[list[str]]]
@@ -107,7 +107,7 @@ class AcknowledgementShape(Told):
     client_id: UUID
     contact_id: UUID
     policy_version: int
-    acknowledged_at: Instant
+    acknowledged_at: datetime
 
 
 @router.get("/policy", operation_id="get_policy", response_model=PolicyShape)

@@ -14,7 +14,7 @@ from app.api.acting import AsOf
 from app.api.deps import AnyCaller, Caller, Held, Needs, Now, Runtime
 from app.api.eligibility import FindingShape, clause_shape, finding_shape
 from app.api.front_door import Route
-from app.api.shapes import ClauseShape, Instant, Told, answer
+from app.api.shapes import ClauseShape, Told, answer
 from app.db import clients, policies
 from app.domain import eligibility
 from app.domain.access import Permission
@@ -62,7 +62,7 @@ class PolicyReviewShape(Told):
 
     due: bool
     policy_version: int
-    acknowledged_at: Instant | None
+    acknowledged_at: datetime | None
     clause: ClauseShape
 
 
@@ -101,11 +101,11 @@ class EmergencyShape(Told):
 class AvailabilityShape(Told):
     """Whether the desk is open, when that changes, and by which ways a client gets help now."""
 
-    as_of: Instant
+    as_of: datetime
     timezone: str
     open_now: bool
-    next_opens_at: Annotated[Instant | None, Field(description="While the desk is open, the opening after this one.")]
-    next_closes_at: Instant | None
+    next_opens_at: Annotated[datetime | None, Field(description="While the desk is open, the opening after this one.")]
+    next_closes_at: datetime | None
     clause: ClauseShape
     channels: list[ChannelShape]
     emergency: EmergencyShape

@@ -15,7 +15,7 @@ from app.api.deps import Caller
 from app.api.errors import Problem
 from app.api.idempotency import Once
 from app.api.paging import Page, Paging
-from app.api.shapes import ETAGS, ExternalId, Given, Instant, Line, Told, answer, etag, matches
+from app.api.shapes import ETAGS, ExternalId, Given, Line, Told, answer, etag, matches
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.register import Register
 from app.db.statements import ConstraintError
@@ -40,8 +40,8 @@ class Kept(Told):
 
     id: UUID
     external_id: str
-    created_at: Instant
-    updated_at: Instant
+    created_at: datetime
+    updated_at: datetime
     version: int
 
 

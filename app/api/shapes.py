@@ -1,7 +1,7 @@
 """The JSON shapes that several resources share, and how an answer is written."""
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
@@ -21,7 +21,7 @@ ONE_LINE: Final = re.compile("[\u0000-\u001f\u007f-\u009f\u2028\u2029\u061c\u200
 
 def _instant(value: object) -> datetime:
     if isinstance(value, datetime):
-        return value
+        return value.astimezone(UTC)
     if not isinstance(value, str) or not RFC3339.fullmatch(value):
         raise ValueError(
             "write an instant as RFC 3339 with an offset, such as 2026-01-05T10:00:00+08:00 (in an address: %2B08:00)"
@@ -33,7 +33,7 @@ def _instant(value: object) -> datetime:
         raise ValueError("this date or time does not exist") from None
     if not in_range:
         raise ValueError("give an instant between 2000-01-01 and 2100-01-01 UTC")
-    return at
+    return at.astimezone(UTC)
 
 
 def _plain(text: str) -> str:
@@ -61,7 +61,7 @@ Instant: TypeAlias = Annotated[
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""RFC 3339 with an offset in, UTC with Z out."""
+"""An instant that comes in, RFC 3339 with an offset: of UTC from here on. One that goes out is a `datetime`."""
 
 Line: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
 Prose: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_prose)]
@@ -149,8 +149,8 @@ class ClauseShape(Told):
 class SegmentShape(Told):
     """One stretch of a trace; `total_seconds` is the running sum at its end."""
 
-    from_: Annotated[Instant, Field(alias="from")]
-    to: Instant
+    from_: Annotated[datetime, Field(alias="from")]
+    to: datetime
     kind: SegmentKind
     reason: str | None
     counted_seconds: Seconds

@@ -1,6 +1,7 @@
 """The people of staff over HTTP."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Final, Literal, TypeAlias
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from app.api.front_door import Route
 from app.api.idempotency import OnceOnly
 from app.api.paging import Page, Pages
 from app.api.registers import IfMatch
-from app.api.shapes import Email, Flag, Given, Instant, Line, Number, Told, answer, etag
+from app.api.shapes import Email, Flag, Given, Line, Number, Told, answer, etag
 from app.db import ids, staff
 from app.db.staff import Agent
 from app.db.statements import ConstraintError
@@ -77,8 +78,8 @@ class AgentShape(Told):
     role: Role
     level: int
     on_call: bool
-    created_at: Instant
-    updated_at: Instant
+    created_at: datetime
+    updated_at: datetime
     version: int
     identity_issuer: str | None
     identity_subject: str | None

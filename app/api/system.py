@@ -1,6 +1,6 @@
 """The service about itself: is it alive, is it ready, its own description, and what its errors mean."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Final
@@ -44,9 +44,9 @@ class Ready(Told):
     database: bool
     migrations: bool
     worker: Worker
-    last_sweep_at: Instant | None
+    last_sweep_at: datetime | None
     drift: Annotated[int | None, Field(description="How many tickets weren't the fold of their events; 0 is right.")]
-    last_self_check_at: Instant | None
+    last_self_check_at: datetime | None
 
 
 class ProblemPage(Told):
@@ -66,7 +66,7 @@ class TestClock(Given):
 class Swept(Told):
     """How many tickets a sweep touched."""
 
-    as_of: Instant
+    as_of: datetime
     tickets: int
 
 

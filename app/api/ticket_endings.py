@@ -1,5 +1,6 @@
 """How a ticket ends and begins again over HTTP: resolved, out of scope, disputed, reopened, closed, rated."""
 
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from app.api import eligibility, errors
 from app.api.acting import Acting, ActingOn
 from app.api.deps import AnyCaller, Held, Needs
 from app.api.front_door import Route
-from app.api.shapes import Given, Instant, Number, Prose, Told, UnwrittenProse, answer, etag
+from app.api.shapes import Given, Number, Prose, Told, UnwrittenProse, answer, etag
 from app.api.ticket_shapes import TicketShape
 from app.db import clients, ids
 from app.domain.acts import endings
@@ -64,8 +65,8 @@ class FeedbackShape(Told):
     ticket_id: UUID
     rating: int
     comment: str | None
-    given_at: Instant
-    resolved_at: Instant
+    given_at: datetime
+    resolved_at: datetime
 
 
 @router.post("/{ticket_id}/resolve", operation_id="resolve", response_model=TicketShape)

@@ -1,5 +1,6 @@
 """Support levels over HTTP: escalation by staff, at the client's wish, and what the rules would do."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from app.api import acting as acts
 from app.api.acting import ActingOn
 from app.api.deps import Held, House, Needs, Now
 from app.api.front_door import Route
-from app.api.shapes import Given, Instant, Number, Prose, Told, UnwrittenProse, answer
+from app.api.shapes import Given, Number, Prose, Told, UnwrittenProse, answer
 from app.api.ticket_shapes import TicketShape
 from app.db import ids
 from app.domain import passing
@@ -60,14 +61,14 @@ class RuleShape(Told):
     clause: str
     raise_to: int | None
     fires: bool
-    at: Instant | None
+    at: datetime | None
     why: str
 
 
 class RulesShape(Told):
     """What the escalation rules would do now; nothing is changed by asking."""
 
-    as_of: Instant
+    as_of: datetime
     rules: list[RuleShape]
 
 

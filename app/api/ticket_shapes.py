@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import Field
 
 from app.api.eligibility import DetailsShape, FindingShape
-from app.api.shapes import ActorShape, Instant, JsonObject, SegmentShape, Told
+from app.api.shapes import ActorShape, JsonObject, SegmentShape, Told
 from app.db.tickets import Item
 from app.domain import eligibility, passing, visibility
 from app.domain import ticket as tickets
@@ -31,15 +31,15 @@ class ClockShape(Told):
     state: ClockState
     target_seconds: Annotated[int, Field(description="That of a date that staff gave is rounded up.")]
     base: Base
-    started_at: Instant
-    due_at: Instant | None
+    started_at: datetime
+    due_at: datetime | None
     remaining_seconds: Annotated[int, Field(description="In the clock's own base, rounded up, never below 0.")]
     counting_now: bool
-    next_change_at: Instant | None
-    met_at: Instant | None
-    broken_at: Instant | None
-    detected_at: Instant | None
-    ended_at: Instant | None
+    next_change_at: datetime | None
+    met_at: datetime | None
+    broken_at: datetime | None
+    detected_at: datetime | None
+    ended_at: datetime | None
     end_reason: EndReason | None
 
 
@@ -53,7 +53,7 @@ class TracedClockShape(ClockShape):
 class ClocksShape(Told):
     """Every run of every promise on a ticket."""
 
-    as_of: Instant
+    as_of: datetime
     timezone: str
     tzdata: str
     clocks: list[TracedClockShape]
@@ -63,7 +63,7 @@ class TicketHandlingShape(Told):
     """When somebody looks at a ticket that nobody has acknowledged."""
 
     mode: Mode
-    starts_at: Instant
+    starts_at: datetime
     message: str
 
 
@@ -93,28 +93,28 @@ class TicketShape(Told):
     eligibility_check_id: UUID | None
     answered: bool
     late_logged: bool
-    received_at: Instant
-    created_at: Instant
-    updated_at: Instant
-    acknowledged_at: Instant | None
+    received_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    acknowledged_at: datetime | None
     policy_version: int
-    as_of: Instant
+    as_of: datetime
     warnings: list[FindingShape]
     handling: TicketHandlingShape | None
     tags: Annotated[list[str], Field(description="The house's labels; a client sees none.")]
     assignee_id: Annotated[UUID | None, Field(description="Who works on it; a client isn't told.")]
     late_reclassification: bool
-    expected_resolution_at: Instant | None
-    escalation_requested_at: Instant | None
-    waiting_since: Instant | None
+    expected_resolution_at: datetime | None
+    escalation_requested_at: datetime | None
+    waiting_since: datetime | None
     resolution: Resolution | None
-    resolved_at: Instant | None
-    reopens_until: Annotated[Instant | None, Field(description="Until just before this instant it may be reopened.")]
-    closed_at: Instant | None
+    resolved_at: datetime | None
+    reopens_until: Annotated[datetime | None, Field(description="Until just before this instant it may be reopened.")]
+    closed_at: datetime | None
     disputed: bool
     clocks: list[ClockShape]
     next_change_at: Annotated[
-        Instant | None, Field(description="When anything of this changes next if nobody acts: ask again then.")
+        datetime | None, Field(description="When anything of this changes next if nobody acts: ask again then.")
     ]
     allowed_acts: list[ActName]
     version: int
@@ -138,12 +138,12 @@ class TicketItemShape(Told):
     channel: Channel
     category: Category
     subject: str
-    received_at: Instant
-    created_at: Instant
-    updated_at: Instant
+    received_at: datetime
+    created_at: datetime
+    updated_at: datetime
     policy_version: int
     next_clock: Clock | None
-    next_due_at: Instant | None
+    next_due_at: datetime | None
     broken: bool
     version: int
 
@@ -159,7 +159,7 @@ class ForbiddenActShape(Told):
 class ActsShape(Told):
     """What the caller may do with the ticket now: the buttons of the portal."""
 
-    as_of: Instant
+    as_of: datetime
     allowed: list[ActName]
     forbidden: list[ForbiddenActShape]
 
@@ -169,7 +169,7 @@ class EventShape(Told):
 
     number: int
     kind: EventKind
-    at: Instant
+    at: datetime
     actor: ActorShape
     data: JsonObject
     internal: bool
@@ -190,7 +190,7 @@ class MessageShape(Told):
     visibility: Visibility
     author: ActorShape
     text: str
-    at: Instant
+    at: datetime
 
 
 def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) -> TicketShape:
@@ -304,27 +304,31 @@ def item_shape(found: Item, viewer: Actor) -> TicketItemShape:
 
 def clock_shape(cycle: Cycle, terms: Terms, as_of: datetime) -> ClockShape:
     """Write a cycle as it is at an instant, by the calendar that it was counted by."""
+    return ClockShape(**_clock(cycle, terms, as_of))
+
+
+def _clock(cycle: Cycle, terms: Terms, as_of: datetime) -> dict[str, Any]:
     calendar = terms.calendar_of(cycle.calendar_revision)
     remaining = cycle.remaining(as_of, calendar)
-    return ClockShape(
-        clock=cycle.clock,
-        cycle=cycle.number,
-        kind=cycle.kind,
-        clause=cycle.clause,
-        state=cycle.state(as_of),
-        target_seconds=-(-cycle.target // SECOND),
-        base=cycle.base,
-        started_at=cycle.started_at,
-        due_at=cycle.due_at,
-        remaining_seconds=-(-remaining // SECOND),
-        counting_now=cycle.counting(as_of, calendar),
-        next_change_at=cycle.next_change_at(as_of, calendar),
-        met_at=cycle.met_at,
-        broken_at=cycle.broken_at(as_of),
-        detected_at=cycle.detected_at,
-        ended_at=cycle.ended_at,
-        end_reason=cycle.end_reason,
-    )
+    return {
+        "clock": cycle.clock,
+        "cycle": cycle.number,
+        "kind": cycle.kind,
+        "clause": cycle.clause,
+        "state": cycle.state(as_of),
+        "target_seconds": -(-cycle.target // SECOND),
+        "base": cycle.base,
+        "started_at": cycle.started_at,
+        "due_at": cycle.due_at,
+        "remaining_seconds": -(-remaining // SECOND),
+        "counting_now": cycle.counting(as_of, calendar),
+        "next_change_at": cycle.next_change_at(as_of, calendar),
+        "met_at": cycle.met_at,
+        "broken_at": cycle.broken_at(as_of),
+        "detected_at": cycle.detected_at,
+        "ended_at": cycle.ended_at,
+        "end_reason": cycle.end_reason,
+    }
 
 
 def clocks_shape(found: Ticket, terms: Terms, as_of: datetime) -> ClocksShape:
@@ -340,7 +344,7 @@ def clocks_shape(found: Ticket, terms: Terms, as_of: datetime) -> ClocksShape:
 def _traced(cycle: Cycle, terms: Terms, as_of: datetime) -> TracedClockShape:
     calendar = terms.calendar_of(cycle.calendar_revision)
     return TracedClockShape(
-        **clock_shape(cycle, terms, as_of).model_dump(),
+        **_clock(cycle, terms, as_of),
         trace=trace_shape(cycle.trace(calendar, as_of)),
         fingerprint=calendar.fingerprint,
     )

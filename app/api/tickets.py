@@ -75,7 +75,7 @@ class TicketRequest(RequestShape):
 class TicketPage(Page[TicketItemShape]):
     """One page of tickets; `broken` and `next_due_at` hold at `as_of`, `emergency` as the worker noted it last."""
 
-    as_of: Instant
+    as_of: datetime
 
 
 @router.post("", operation_id="create_ticket", status_code=201, response_model=TicketShape)
