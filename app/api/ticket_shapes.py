@@ -246,9 +246,14 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
         disputed=found.disputed,
         clocks=clock_shapes,
         next_change_at=min(changes, default=None),
-        allowed_acts=list(tickets.allowed(Case(found, terms, viewer, as_of))),
+        allowed_acts=_allowed(found, terms, viewer, as_of),
         version=found.version,
     )
+
+
+def _allowed(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) -> list[ActName]:
+    """Return what a viewer may do, by what time has brought, noted or not: an act begins with that too."""
+    return list(tickets.allowed(passing.case_of(found, terms, actor=viewer, now=as_of)))
 
 
 def _desk_turns(found: Ticket, terms: Terms, as_of: datetime) -> list[datetime]:
