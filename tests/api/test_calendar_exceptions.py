@@ -34,6 +34,8 @@ async def test_a_holiday_declared_in_the_morning_moves_what_runs(desk: Desk, des
     assert HOLIDAY in changed.json()["exceptions"]
     clock = await desk.clock(ticket)
     assert clock["due_at"] == z("2026-01-13 10:00:00"), "shown before the worker has noted it"
+    listed = {item["id"]: item for item in (await desk.get("agent", "/v1/tickets?include=clocks"))["items"]}
+    assert listed[ticket["id"]]["clocks"][0]["due_at"] == z("2026-01-13 10:00:00")
     for _ in range(2):
         await desk.sweep()
     clock = await desk.clock(ticket)
