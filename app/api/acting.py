@@ -1,7 +1,7 @@
 """What every act on a ticket shares over HTTP: find it, decide, store, answer; again if somebody was faster."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias
@@ -76,13 +76,28 @@ async def seen_at(
         Problem: 404, also where it wasn't there yet.
     """
     found, latest = await seen(held, caller, ticket_id)
-    terms = latest.as_of(as_of or now)
     if as_of is None or as_of >= found.last_event_at:
-        return passing.known_by(found, terms, as_of or now), terms
+        return known(found, latest, as_of or now)
+    terms = latest.as_of(as_of)
     story = await events.story(caller.pool, found.client_id, found.id, as_of)
     if not story:
         raise Problem("not_found", "The ticket was not there yet at that instant; ask about a later one.")
     return passing.known_by(fold.fold(None, story), terms, as_of), terms
+
+
+def known(found: Ticket, latest: Terms, at: datetime) -> tuple[Ticket, Terms]:
+    """Return a ticket as anybody may know it by an instant after all that has happened, with the terms of then."""
+    terms = latest.as_of(at)
+    return passing.known_by(found, terms, at), terms
+
+
+async def seen_on_page(
+    held: Runtime, caller: Caller, ids: Sequence[UUID], now: datetime
+) -> dict[UUID, tuple[Ticket, Terms]]:
+    """Find the tickets of a page whole, among those that the caller may know of, each as it is seen by itself."""
+    found = await tickets.whole(caller.pool, ids, caller.scope)
+    latest = {ticket.id: await held.book.of(ticket.policy_version, ticket.calendar_revision) for ticket in found}
+    return {ticket.id: known(ticket, latest[ticket.id], now) for ticket in found}
 
 
 @dataclass(frozen=True, slots=True)

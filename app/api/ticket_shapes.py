@@ -145,6 +145,8 @@ class TicketItemShape(Told):
     next_clock: Clock | None
     next_due_at: datetime | None
     broken: bool
+    clocks: Annotated[list[ClockShape] | None, Field(description="With `include=clocks`; null without.")]
+    allowed_acts: Annotated[list[ActName] | None, Field(description="With `include=acts`; null without.")]
     version: int
 
 
@@ -195,10 +197,10 @@ class MessageShape(Told):
 
 def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) -> TicketShape:
     """Write a ticket with its clocks and what the viewer may do."""
-    clock_shapes = [clock_shape(cycle, terms, as_of) for cycle in found.cycles]
+    runs = clock_shapes(found, terms, as_of)
     house = visibility.knows_the_house(viewer)
     expected = found.running(Clock.EXPECTED_RESOLUTION)
-    changes = [clock.next_change_at for clock in clock_shapes if clock.next_change_at]
+    changes = [clock.next_change_at for clock in runs if clock.next_change_at]
     changes += _desk_turns(found, terms, as_of)
     changes += [instant for instant in passing.service_at(found, terms) if instant > as_of]
     return TicketShape(
@@ -244,9 +246,9 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
         reopens_until=Case(found, terms, viewer, as_of).reopens_until if found.status is Status.RESOLVED else None,
         closed_at=found.closed_at,
         disputed=found.disputed,
-        clocks=clock_shapes,
+        clocks=runs,
         next_change_at=min(changes, default=None),
-        allowed_acts=list(tickets.allowed(Case(found, terms, viewer, as_of))),
+        allowed_acts=allowed_acts(found, terms, viewer, as_of),
         version=found.version,
     )
 
@@ -273,8 +275,10 @@ def _handling(found: Ticket, terms: Terms, as_of: datetime) -> TicketHandlingSha
     return TicketHandlingShape(mode=when.mode, starts_at=when.starts_at, message=_WHEN[when.mode])
 
 
-def item_shape(found: Item, viewer: Actor) -> TicketItemShape:
-    """Write a ticket of a page."""
+def item_shape(
+    found: Item, viewer: Actor, clocks: list[ClockShape] | None = None, acts: list[ActName] | None = None
+) -> TicketItemShape:
+    """Write a ticket of a page, with what was asked for besides."""
     return TicketItemShape(
         id=found.id,
         ref=found.ref,
@@ -298,8 +302,20 @@ def item_shape(found: Item, viewer: Actor) -> TicketItemShape:
         next_clock=found.next_clock,
         next_due_at=found.next_due_at,
         broken=found.broken,
+        clocks=clocks,
+        allowed_acts=acts,
         version=found.version,
     )
+
+
+def allowed_acts(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) -> list[ActName]:
+    """Return what a viewer may do, by what time has brought, noted or not: an act begins with that too."""
+    return list(tickets.allowed(passing.case_of(found, terms, actor=viewer, now=as_of)))
+
+
+def clock_shapes(found: Ticket, terms: Terms, as_of: datetime) -> list[ClockShape]:
+    """Write all cycles of a ticket as they are at an instant."""
+    return [clock_shape(cycle, terms, as_of) for cycle in found.cycles]
 
 
 def clock_shape(cycle: Cycle, terms: Terms, as_of: datetime) -> ClockShape:

@@ -1,5 +1,6 @@
 """Tickets over HTTP: open one, read it, its clocks, its events and what may be done with it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +27,8 @@ from app.api.ticket_shapes import (
     TicketItemShape,
     TicketShape,
     acts_shape,
+    allowed_acts,
+    clock_shapes,
     clocks_shape,
     event_shape,
     item_shape,
@@ -36,7 +39,7 @@ from app.db import checks, events, ids, tickets
 from app.db.checks import Found
 from app.db.events import Selection
 from app.db.statements import ConstraintError
-from app.db.tickets import Filters, Scope
+from app.db.tickets import Filters, Item, Scope
 from app.domain import fold, passing, visibility
 from app.domain.acts import intake
 from app.domain.acts.intake import Opening
@@ -47,6 +50,9 @@ from app.domain.policy import Channel, Priority, Terms
 from app.domain.ticket import Complexity, Status, Ticket
 
 router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
+
+MOST_WHOLE: Final = 50
+"""How many tickets a page has at most where it tells more of each."""
 
 USED_CHECK: Final = "uq_tickets_eligibility_check_id"
 
@@ -70,6 +76,13 @@ class TicketRequest(RequestShape):
     answered: Annotated[
         Flag | None, Field(description="Staff only: a call that a person answered; the default by phone.")
     ] = None
+
+
+class Include(StrEnum):
+    """What a page tells of each ticket besides, as reading it by itself does: its clocks, what the caller may do."""
+
+    CLOCKS = "clocks"
+    ACTS = "acts"
 
 
 class TicketPage(Page[TicketItemShape]):
@@ -180,6 +193,7 @@ def _one_or_more(choices: type[StrEnum]) -> Any:  # noqa: ANN401  # what the fra
 
 @router.get("", operation_id="list_tickets", response_model=TicketPage)
 async def list_tickets(
+    held: Held,
     caller: AnyCaller,
     now: Now,
     pages: Pages,
@@ -194,8 +208,16 @@ async def list_tickets(
     broken: Annotated[bool | None, Query(description="Whether any promise on the ticket is broken by now.")] = None,
     due_before: Annotated[Instant | None, Query(description="A running promise is due before this instant.")] = None,
     updated_since: Annotated[Instant | None, Query(description="Something happened at or after this instant.")] = None,
+    include: Annotated[str | None, _one_or_more(Include)] = None,
 ) -> Response:
-    """List the tickets that the caller may know of, the newest first."""
+    """List the tickets that the caller may know of, the newest first.
+
+    With `include` each item carries its `clocks` and `allowed_acts` too, as the ticket by itself does;
+    a page then has at most 50 items.
+    """
+    included = _values("include", include, Include) or []
+    if included and pages.limit > MOST_WHOLE:
+        raise errors.invalid([FieldError("/query/limit", "less_than_equal", f"with include at most {MOST_WHOLE}")])
     if assignee_id and not visibility.knows_the_house(caller.actor):
         raise errors.invalid([FieldError("/query/assignee_id", "not_yours", "only staff filter by this; leave it out")])
     filters = Filters(
@@ -212,8 +234,17 @@ async def list_tickets(
         updated_since=updated_since,
     )
     page = pages.turn(await tickets.page(caller.pool, filters, caller.scope, pages.after, pages.most, now))
-    items = [item_shape(item, caller.actor) for item in page.rows]
+    wholes = await acting.seen_on_page(held, caller, [item.id for item in page.rows], now) if included else {}
+    items = [_item(item, wholes.get(item.id), caller, now, included) for item in page.rows]
     return answer(TicketPage(as_of=now, items=items, next_cursor=page.next_cursor), headers=page.headers)
+
+
+def _item(
+    item: Item, whole: tuple[Ticket, Terms] | None, caller: Caller, now: datetime, included: Sequence[str]
+) -> TicketItemShape:
+    clocks = clock_shapes(*whole, now) if whole and Include.CLOCKS in included else None
+    acts = allowed_acts(*whole, caller.actor, now) if whole and Include.ACTS in included else None
+    return item_shape(item, caller.actor, clocks, acts)
 
 
 def _values(name: str, text: str | None, choices: Any) -> list[str] | None:  # noqa: ANN401  # an enum class
@@ -227,8 +258,19 @@ def _values(name: str, text: str | None, choices: Any) -> list[str] | None:  # n
 
 
 @router.get("/{ticket_id}", operation_id="get_ticket", response_model=TicketShape)
-async def get_ticket(ticket_id: str, held: Held, caller: AnyCaller, now: Now, as_of: AsOf = None) -> Response:
-    """Read a ticket by its id or ref, with its clocks and what you may do, now or at another instant."""
+async def get_ticket(
+    ticket_id: str,
+    held: Held,
+    caller: AnyCaller,
+    now: Now,
+    as_of: AsOf = None,
+    include: Annotated[str | None, _one_or_more(Include)] = None,
+) -> Response:
+    """Read a ticket by its id or ref, with its clocks and what you may do, now or at another instant.
+
+    `include` is taken as in a list; both are always in this answer.
+    """
+    _values("include", include, Include)
     found, terms = await acting.seen_at(held, caller, ticket_id, as_of, now)
     shape = ticket_shape(found, terms, caller.actor, as_of or now)
     return answer(shape, headers={"ETag": etag(found.version)})

@@ -239,6 +239,12 @@ def get(id: UUID | None, ref: str | None, scope: Scope) -> ClauseElement:  # noq
     return query.where(tickets.c.ref == ref)
 
 
+@many(Ticket)
+def whole(ids: Sequence[UUID], scope: Scope) -> ClauseElement:
+    """Find the tickets of a page by their ids, whole, among those in scope."""
+    return _scoped(select(*_columns(scope.client_id)), scope).where(tickets.c.id == func.any(ids))
+
+
 def _next_due(now: datetime, client_id: UUID | None) -> Any:  # noqa: ANN401  # a lateral subquery with two columns
     """Return the running promise of a ticket that falls due next."""
     table = clock_cycles.c

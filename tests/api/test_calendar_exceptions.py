@@ -34,6 +34,8 @@ async def test_a_holiday_declared_in_the_morning_moves_what_runs(desk: Desk, des
     assert HOLIDAY in changed.json()["exceptions"]
     clock = await desk.clock(ticket)
     assert clock["due_at"] == z("2026-01-13 10:00:00"), "shown before the worker has noted it"
+    listed = {item["id"]: item for item in (await desk.get("agent", "/v1/tickets?include=clocks"))["items"]}
+    assert listed[ticket["id"]]["clocks"][0]["due_at"] == z("2026-01-13 10:00:00")
     for _ in range(2):
         await desk.sweep()
     clock = await desk.clock(ticket)
@@ -244,3 +246,19 @@ async def test_what_is_wrong_of_an_exception_is_named_where_it_was_given(
     body = {"date": "2026-11-26", "name": "Thanksgiving", "hours": []} | change
     refused = await desk.call("lead", "POST", f"/v1/calendars/{calendar}/exceptions", body)
     assert [error["pointer"] for error in refused.json()["errors"]] == [pointer]
+
+
+async def test_silence_is_counted_without_a_holiday(desk: Desk, desk_calendar: str) -> None:
+    """Three and ten business days after Friday: each a day later than in a week without the Monday off."""
+    await desk.call("lead", "POST", f"{desk_calendar}/exceptions", HOLIDAY)
+    await desk.at("2026-01-09 16:00:00")
+    ticket = await desk.open()
+    await desk.act("agent", ticket, "request-details", text="Which page?")
+    for kind, day in (("ticket.reminded", "2026-01-15"), ("ticket.resolved", "2026-01-26")):
+        await desk.at(f"{day} 15:59:59")
+        await desk.sweep()
+        assert await desk.events(ticket, kind) == []
+        await desk.at(f"{day} 16:00:00")
+        await desk.sweep()
+        assert [event["at"] for event in await desk.events(ticket, kind)] == [z(f"{day} 16:00:00")]
+    assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["resolution"] == "no_client_response"

@@ -111,7 +111,7 @@ async def every_operation(call: Recorder, desk: Desk) -> None:
         await call(name, "standard", ticket_id=ticket["id"])
     await call("list_ticket_events", "standard", "limit=3", ticket_id=ticket["id"])
     await call("list_messages", "standard", ticket_id=ticket["id"])
-    await call("list_tickets", "agent", "status=new,open&limit=5")
+    await call("list_tickets", "agent", "status=new,open&include=clocks,acts&limit=5")
     await the_acts(call, desk)
     check = {
         "client_id": str(standard.client_id), "channel": "phone", "category": "incident",

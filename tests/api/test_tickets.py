@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -309,6 +310,76 @@ async def test_filters_narrow_the_list(desk: Desk) -> None:
     assert await listed(f"client_id={desk.parties['premium'].client_id}") == []
     item = (await desk.get("agent", "/v1/tickets?status=new"))["items"][0]
     assert (item["broken"], item["next_clock"], item["next_due_at"]) == (True, "resolution", z("2026-01-06 10:00:00"))
+
+
+async def test_a_page_includes_what_each_ticket_tells_by_itself(desk: Desk) -> None:
+    mine, asked, closed, _theirs = [await desk.open() for _ in range(3)] + [await desk.open("premium")]
+    await desk.act("agent", asked, "classify", complexity="complex", reason="Deep.")
+    await desk.act("agent", asked, "request-details", text="Which page?")
+    await desk.act("agent", closed, "resolve", resolution="fixed", text="Done.")
+    # By now a rule has its say on one of them, and nobody has noted it.
+    await desk.at("2026-01-05 12:30:00")
+    ours = [closed["id"], asked["id"], mine["id"]]
+    for who, count in (("standard", 3), ("premium", 1), ("agent", 4), ("lead", 4), ("auditor", 4)):
+        items = (await desk.get(who, "/v1/tickets?include=clocks,acts"))["items"]
+        assert len(items) == count
+        assert who != "standard" or [item["id"] for item in items] == ours
+        for item in items:
+            one = await desk.get(who, f"/v1/tickets/{item['id']}?include=clocks,acts")
+            assert (item["clocks"], item["allowed_acts"]) == (one["clocks"], one["allowed_acts"])
+    bare = {"clocks": None, "allowed_acts": None}
+    for query, named in (("", set()), ("?include=clocks", {"clocks"}), ("?include=acts", {"allowed_acts"})):
+        for item in (await desk.get("standard", f"/v1/tickets{query}"))["items"]:
+            assert {name for name in bare if item[name] is not None} == named
+            assert all(item[name] for name in named)
+
+
+async def test_a_page_fetches_more_of_its_tickets_only_where_that_is_asked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [await desk.open() for _ in range(3)]
+    asked: list[list[str]] = []
+
+    async def whole(via: Any, wanted: Any, scope: Any, ask: Any = tickets.whole) -> Any:
+        asked.append([str(each) for each in wanted])
+        return await ask(via, wanted, scope)
+
+    monkeypatch.setattr(tickets, "whole", whole)
+    assert len((await desk.get("standard", "/v1/tickets?limit=2"))["items"]) == 2
+    assert asked == []
+    page = await desk.call("standard", "GET", "/v1/tickets?include=acts&limit=2")
+    following = page.headers["Link"].split(">")[0].lstrip("<")
+    assert (await desk.get("standard", following))["items"][0]["allowed_acts"] == made[0]["allowed_acts"]
+    assert asked == [[made[2]["id"], made[1]["id"]], [made[0]["id"]]]
+
+
+async def test_tickets_are_fetched_whole_within_the_scope_alone(desk: Desk) -> None:
+    mine, theirs = await desk.open(), await desk.open("premium")
+    wanted, party = [UUID(mine["id"]), UUID(theirs["id"])], desk.parties["standard"]
+    for scope, found in (
+        (tickets.Scope(party.client_id, party.contact_id), {mine["id"]}),
+        (tickets.Scope(party.client_id), {mine["id"]}),
+        (tickets.Scope(party.client_id, ids.new_id()), set()),
+        (tickets.Scope(), {mine["id"], theirs["id"]}),
+    ):
+        assert {str(ticket.id) for ticket in await tickets.whole(desk.pool, wanted, scope)} == found
+
+
+@pytest.mark.parametrize("value", ["", "trace", "clocks,", "clocks,trace", "clocks, acts", "CLOCKS"])
+async def test_only_what_there_is_can_be_included(desk: Desk, value: str) -> None:
+    ticket = await desk.open()
+    for path in ("/v1/tickets", f"/v1/tickets/{ticket['id']}"):
+        response = await desk.call("standard", "GET", path, params={"include": value})
+        told = [(error["pointer"], error["code"]) for error in response.json()["errors"]]
+        assert (response.status_code, told) == (422, [("/query/include", "unknown_value")])
+
+
+async def test_a_page_that_includes_more_is_shorter(desk: Desk) -> None:
+    for query, status in (("limit=51", 200), ("include=acts&limit=50", 200), ("include=acts", 200)):
+        assert (await desk.call("standard", "GET", f"/v1/tickets?{query}")).status_code == status
+    for query in ("include=acts&limit=51", "include=clocks,acts&limit=200"):
+        response = await desk.call("standard", "GET", f"/v1/tickets?{query}")
+        assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/query/limit")
 
 
 async def test_the_stored_row_is_the_fold_of_its_events(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from copy import deepcopy
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -69,6 +70,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("channels/fax", {}, "unknown_field"),
     ("channels/portal/urgent_only", True, "unknown_field"),
     ("channels/email/support_line_required", True, "unknown_field"),
+    ("exclusions/upgrades/verdict", None, "missing"),
     ("exclusions/upgrades/verdict", "maybe", "unknown_value"),
     ("exclusions/upgrades/verdict", "warning", "wrong_verdict"),
     ("exclusions/third_party_modifications/verdict", "refusal", "wrong_verdict"),
@@ -121,3 +123,43 @@ def test_whatever_a_policy_excludes_can_be_told(category: Category) -> None:
         facts = Facts(Request(Channel.PORTAL, category, Priority.NORMAL))
         codes = {finding.code for finding in check(facts, Terms(version, calendar, 1), version.effective_from).findings}
         assert codes & {f"excluded_{category}", "may_be_excluded"}
+
+
+def judged(document: dict[str, Any], *asked: Any) -> set[str]:
+    """By which findings a request is judged that somebody with no plan sends on a Monday morning."""
+    version = policy.parse(document)
+    terms = Terms(version, BusinessCalendar(version.timezone, version.weekly), 1)
+    decision = check(Facts(Request(*asked)), terms, datetime(2026, 1, 5, 2, tzinfo=UTC))
+    return {finding.code.value for finding in decision.findings} - {"care_plan_inactive"}
+
+
+@pytest.mark.parametrize("category", sorted(DOCUMENT["exclusions"]))
+def test_what_a_policy_leaves_out_of_its_exclusions_is_supported(category: str) -> None:
+    document = deepcopy(DOCUMENT)
+    asked = (Channel.PORTAL, Category(category), Priority.NORMAL)
+    assert len(judged(document, *asked)) == 1
+    del document["exclusions"][category]
+    assert judged(document, *asked) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [({"non_urgent_only": True}, {"email_is_for_non_urgent"}), ({"non_urgent_only": False}, set()), ({}, set())],
+)
+def test_an_email_may_be_urgent_where_the_policy_does_not_say_otherwise(rule: dict[str, bool], told: set[str]) -> None:
+    document = deepcopy(DOCUMENT)
+    document["channels"]["email"] = {"clause": "channels.email"} | rule
+    assert judged(document, Channel.EMAIL, Category.INCIDENT, Priority.HIGH) == told
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [("urgent_only", "phone_requires_urgency"), ("tiers", "phone_requires_premium")],
+)
+def test_the_phone_asks_only_what_the_policy_says(flag: str, told: str) -> None:
+    document = deepcopy(DOCUMENT)
+    asked = (Channel.PHONE, Category.INCIDENT, Priority.NORMAL)
+    both = {"phone_requires_urgency", "phone_requires_premium"}
+    assert judged(document, *asked) == both
+    del document["channels"]["phone"][flag]
+    assert judged(document, *asked) == both - {told}
