@@ -96,7 +96,7 @@ contracts = Register(agreements, SignedAgreement, owner=agreements.c.client_id, 
 plans = Register(subscriptions, CarePlan, owner=subscriptions.c.client_id, named=subscriptions.c.external_id)
 
 
-def _read_agreements(found: list[dict[str, Any]]) -> tuple[Agreement, ...]:
+def read_agreements(found: list[dict[str, Any]]) -> tuple[Agreement, ...]:
     return tuple(
         Agreement(
             subscriptions=tuple(_read_plan(plan) for plan in item["plans"]),
@@ -125,7 +125,7 @@ def _read_plan(found: dict[str, Any]) -> Subscription:
     )
 
 
-def _read_contact(found: dict[str, Any]) -> ContactDetails:
+def read_contact(found: dict[str, Any]) -> ContactDetails:
     confirmed, bounced = found["confirmed_at"], found["bounced_at"]
     return ContactDetails(confirmed and read_instant(confirmed), bounced and read_instant(bounced))
 
@@ -159,12 +159,12 @@ def coverage(client_id: UUID, contact_id: UUID | None) -> ClauseElement:
         .where(within(client_id, agreement.client_id))
         .scalar_subquery()
     )
-    signed_column = type_coerce(signed, Shaped(_read_agreements)).label("agreements")
+    signed_column = type_coerce(signed, Shaped(read_agreements)).label("agreements")
     if contact_id is None:
         nobody: Any = literal_column("NULL").label("contact")
         return select(signed_column, nobody).where(within(client_id, clients.c.id))
     person = _object(confirmed_at=contact.confirmed_at, bounced_at=contact.bounced_at)
     joined = and_(contact.client_id == clients.c.id, contact.id == contact_id)
-    person_column = type_coerce(person, Shaped(_read_contact)).label("contact")
+    person_column = type_coerce(person, Shaped(read_contact)).label("contact")
     query = select(signed_column, person_column).join_from(clients, contacts, joined)
     return query.where(within(client_id, clients.c.id))
