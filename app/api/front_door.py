@@ -4,8 +4,8 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -69,6 +69,7 @@ class RequestId:
                 headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("Vary", "Accept-Encoding")
                 headers.update(scope["state"].get("quota", {}))
                 if scope["app"].state.leaving.is_set():
                     # Whoever asks again is to ask another process.
@@ -130,8 +131,9 @@ class Compressed(GZipMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, compressed or not."""
-        refused = scope["type"] == "http" and NO_GZIP.search(Headers(scope=scope).get("accept-encoding", ""))
-        await (self.app if refused else super().__call__)(scope, receive, send)
+        accepted = Headers(scope=scope).get("accept-encoding", "") if scope["type"] == "http" else ""
+        compressed = "gzip" in accepted.lower() and not NO_GZIP.search(accepted)
+        await (super().__call__ if compressed else self.app)(scope, receive, send)
 
 
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -140,6 +142,10 @@ READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 class StrictRequest(Request):
     """A request whose body is small, UTF-8 and unambiguous JSON, or refused."""
+
+    def has_none(self) -> None:
+        """Know that there is no body, and wait for none."""
+        self._body = b""
 
     async def body(self) -> bytes:
         """Read the body, no more of it than is allowed and no longer.
@@ -205,26 +211,27 @@ class Route(APIRoute):
         takes_body = self.body_field is not None
         public = any(declared.call is deps.everybody for declared in self.dependant.dependencies)
 
-        async def strict(request: Request) -> Response:
-            clock = asyncio.get_running_loop().time
-            limit = clock() + ANSWER_SECONDS
-            principal = None
-            if not public:
-                async with _answered_by(limit):
-                    principal = await _admit(request)
+        async def answered(request: Request, limit: asyncio.Timeout) -> Response:
+            turn = nullcontext() if public else deps.runtime(request).limits.turn(await _admit(request))
             _check_query(request, known)
             strict_request = StrictRequest(request.scope, request.receive)
-            # The time that a body takes is its sender's.
-            limit -= clock()
-            body = await strict_request.body()
-            limit += clock()
-            if body and request.method not in READS:
+            if await _has_body(strict_request, limit) and request.method not in READS:
                 _check_media_type(request)
                 if not takes_body:
                     _require_empty(await strict_request.json())
-            turn = nullcontext() if principal is None else deps.runtime(request).limits.turn(principal)
-            async with _answered_by(limit), turn:
+            async with turn:
                 return await handle(strict_request)
+
+        async def strict(request: Request) -> Response:
+            """Give up in time: each statement is bounded, but a request makes several."""
+            limit = asyncio.timeout(ANSWER_SECONDS)
+            try:
+                async with limit:
+                    return await answered(request, limit)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise DatabaseUnavailableError("the database took too long, one statement after the other") from None
 
         return strict
 
@@ -250,21 +257,17 @@ async def _admit(request: Request) -> str:
     return caller.principal
 
 
-@asynccontextmanager
-async def _answered_by(instant: float) -> AsyncIterator[None]:
-    """Give up at an instant of the loop's clock: each statement is bounded, but a request makes several.
-
-    Raises:
-        DatabaseUnavailableError: it has come.
-    """
-    limit = asyncio.timeout_at(instant)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DatabaseUnavailableError("the database took too long, one statement after the other") from None
+async def _has_body(request: StrictRequest, limit: asyncio.Timeout) -> bool:
+    """Read the body, where there is one; the time that it takes to come is its sender's."""
+    if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
+        request.has_none()
+        return False
+    until, clock = limit.when(), asyncio.get_running_loop().time
+    began = clock()
+    limit.reschedule(None)
+    body = await request.body()
+    limit.reschedule(until and until + clock() - began)
+    return bool(body)
 
 
 def _require_empty(body: object) -> None:

@@ -97,6 +97,7 @@ plans = Register(subscriptions, CarePlan, owner=subscriptions.c.client_id, named
 
 
 def read_agreements(found: list[dict[str, Any]]) -> tuple[Agreement, ...]:
+    """Read agreements with their plans from JSON."""
     return tuple(
         Agreement(
             subscriptions=tuple(_read_plan(plan) for plan in item["plans"]),
@@ -126,6 +127,7 @@ def _read_plan(found: dict[str, Any]) -> Subscription:
 
 
 def read_contact(found: dict[str, Any]) -> ContactDetails:
+    """Read from JSON when a contact's details were confirmed, and since when mail comes back."""
     confirmed, bounced = found["confirmed_at"], found["bounced_at"]
     return ContactDetails(confirmed and read_instant(confirmed), bounced and read_instant(bounced))
 

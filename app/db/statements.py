@@ -6,7 +6,6 @@ the values; what would go wrong later (lists that expand, defaults made in Pytho
 into text, columns that don't fit) is refused then.
 """
 
-import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -53,7 +52,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Row = TypeVar("Row")
 
-LONGEST_SECONDS: Final = 4
 DIALECT: Final[Dialect] = dialects.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 UNAVAILABLE: Final = (
     OSError,
@@ -228,10 +226,12 @@ def effect(declare: Callable[P, ClauseElement]) -> Statement[P, bool]:
 
 
 async def answered(waiting: Awaitable[T]) -> T:
-    """Wait for the database, a free connection included, and say in our own words what went wrong."""
+    """Wait for the database, and say in our own words what went wrong.
+
+    How long is for the pool to say, of a connection and of each statement; a request has its own end besides.
+    """
     with in_our_words():
-        async with asyncio.timeout(LONGEST_SECONDS):
-            return await waiting
+        return await waiting
 
 
 @contextmanager
