@@ -26,6 +26,7 @@ from app.db import migrations
 from app.embedded import EmbeddedPostgres
 from bench import cells, stock
 from bench.cells import ACTS, OPERATIONS, READS, ROOT, Served
+from bench.same import Comparison
 from bench.stock import Caller, Original, Person
 
 STATE: Final = ROOT / "var" / "bench"
@@ -38,6 +39,7 @@ PORT: Final = 8500
 WARM_STOCK: Final = 300
 STOCK: Final = 1_000
 WIDTH: Final = 40
+FIRST_FRESH: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class Bench:
         self.original = asyncio.run(opened(apps["service"], server, callers))
         self.random = Random(stock.SEED)
         self.next = 0
+        if found := asyncio.run(self._compared()):
+            raise SystemExit("the floor isn't the same:\n" + "\n".join(found[:20]))
 
     def run(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """Measure one cell."""
@@ -154,12 +158,22 @@ class Bench:
             asyncio.run(self._tidied())
         return dict(cell) | found
 
+    async def _compared(self) -> list[str]:
+        """Return what the floor answers or writes otherwise than the service."""
+        owner = await stock.owner_of(self.server)
+        try:
+            (one, other), self.next = await fresh(owner, self.original, self.callers[:1], 2, FIRST_FRESH), 2
+            return await Comparison(self.apps["service"], self.apps["floor"], self.callers, owner).run([one, other])
+        finally:
+            await owner.close()
+            await self._tidied()
+
     async def _prepared(self) -> list[list[str]]:
         owner = await stock.owner_of(self.server)
         try:
             made = []
             for count in (WARM_STOCK, STOCK):
-                made.append(await fresh(owner, self.original, self.callers, count, 10_000_000 + self.next))
+                made.append(await fresh(owner, self.original, self.callers, count, FIRST_FRESH + self.next))
                 self.next += count
             return made
         finally:

@@ -78,40 +78,43 @@ def _await(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"nothing answers on port {port}")
 
 
+def bodies(operation: str) -> list[tuple[str, Any]]:
+    """Return what is sent to do an operation, one after the other, each under the name of its act."""
+    given: dict[str, list[tuple[str, Any]]] = {
+        "reply": [("messages", {"text": "We are looking into it, and will be back before noon."})],
+        "prioritize": [("prioritize", WHY | {"priority": "high"}), ("prioritize", WHY | {"priority": "normal"})],
+        "escalate": [("escalate", WHY), ("deescalate", WHY)],
+        "check": [("", CHECK)],
+        "create": [("", TICKET)],
+    }
+    return given[operation]
+
+
 def lines(operation: str, callers: Sequence[Caller], own: Sequence[str], random: Random) -> list[str]:
     """Return the requests of a cell; `own` are ids of tickets that only this cell changes."""
     contacts = [caller for caller in callers if caller.role == "contact"]
     agents = [caller for caller in callers if caller.role == "agent"]
     if operation in ACTS:
-        bodies = {
-            "reply": [("messages", {"text": "We are looking into it, and will be back before noon."})],
-            "prioritize": [("prioritize", WHY | {"priority": "high"}), ("prioritize", WHY | {"priority": "normal"})],
-            "escalate": [("escalate", WHY), ("deescalate", WHY)],
-        }[operation]
         # Every ticket once for each body: by when it is its turn again, it is as it was.
         return [
             _line("POST", f"/v1/tickets/{ticket}/{act}", agent, body)
-            for act, body in bodies
+            for act, body in bodies(operation)
             for ticket, agent in zip(own, cycle(agents), strict=False)
         ]
-    if operation == "read" or operation == "clocks":
+    if operation in {"read", "clocks"}:
         end = "/clocks" if operation == "clocks" else ""
         # Of each caller's tickets as many as there are, in no order.
         known = [(caller, ticket) for caller in contacts for ticket in caller.tickets]
         random.shuffle(known)
         return [_line("GET", f"/v1/tickets/{ticket}{end}", who) for who, ticket in islice(cycle(known), LINES)]
-    given: dict[str, tuple[str, str, Any]] = {
-        "list": ("GET", "/v1/tickets?limit=50", None),
-        "check": ("POST", "/v1/eligibility-checks", CHECK),
-        "create": ("POST", "/v1/tickets", TICKET),
-    }
-    method, path, body = given[operation]
-    return [_line(method, path, caller, body) for caller in contacts for _ in range(2)]
+    if operation == "list":
+        return [_line("GET", "/v1/tickets?limit=50", caller) for caller in contacts]
+    path = {"check": "/v1/eligibility-checks", "create": "/v1/tickets"}[operation]
+    return [_line("POST", path, caller, bodies(operation)[0][1]) for caller in contacts]
 
 
 def _line(method: str, path: str, caller: Caller, body: Any = None) -> str:  # noqa: ANN401  # JSON
-    who = f"{caller.role} {caller.client_id} {caller.person_id}"
-    return "\t".join((method, path, who, caller.key, json.dumps(body) if body is not None else ""))
+    return "\t".join((method, path, caller.told, caller.key, json.dumps(body) if body is not None else ""))
 
 
 def load(app: Served, given: Sequence[str], connections: int, seconds: int) -> dict[str, Any]:

@@ -77,6 +77,11 @@ class Caller:
     person_id: str
     tickets: list[str]
 
+    @property
+    def told(self) -> str:
+        """Return what the floor is told of who asks."""
+        return f"{self.role} {self.client_id} {self.person_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
@@ -228,8 +233,8 @@ async def _directory(owner: asyncpg.Connection, clients: int) -> list[Person]:
 async def _staff(owner: asyncpg.Connection) -> dict[str, tuple[Role, UUID]]:
     agents = {
         "admin": (Role.ADMIN, 3),
-        "agent": (Role.AGENT, 1),
-        "agent2": (Role.AGENT, 1),
+        "agent": (Role.AGENT, 3),
+        "agent2": (Role.AGENT, 3),
         "agent3": (Role.AGENT, 3),
         "agent4": (Role.AGENT, 3),
     }

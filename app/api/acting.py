@@ -19,7 +19,6 @@ from app.api.ticket_shapes import ticket_shape
 from app.db import events, tickets
 from app.db.tickets import Scope
 from app.domain import fold, passing
-from app.domain.errors import ActError
 from app.domain.events import Event
 from app.domain.policy import Terms
 from app.domain.ticket import Case, Ticket
@@ -125,12 +124,7 @@ class Acting:
         """
         for _ in range(TRIES):
             found, terms = await seen(self.held, self.caller, self.ticket_id)
-            try:
-                happened = await self._decided(found, terms, decide)
-            except (Problem, ActError):
-                # What forbids it now may be what a twin of this request has just done.
-                await self.once.replay()
-                raise
+            happened = await self._decided(found, terms, decide)
             changed = fold.fold(found, happened)
             status, shape = (show or self._ticket)(changed, terms, happened)
             headers = {"ETag": etag(changed.version)}

@@ -165,7 +165,7 @@ async def check_eligibility(
     """
     client_id, contact_id = whose(body, caller)
     at = body.as_of or now
-    decision = await judge(held, caller, body, body.description, client_id, contact_id, at)
+    decision, _ = await judge(held, caller, body, body.description, client_id, contact_id, at)
     check = stored(decision, caller, client_id, contact_id, body.model_dump(mode="json"), now, attempt=False)
     if not store:
         return answer(decision_shape(decision, None, client_id, now))
@@ -213,7 +213,6 @@ async def override_eligibility_check(
     if found is None or caller.actor.id is None:
         raise errors.not_found()
     if found.overridden_at is not None:
-        await once.replay()
         raise Problem("nothing_to_change", "This decision is overridden already; open the ticket with its id.")
     limits = held.book.policies[found.policy_version].limits
     eligibility.require_overridable(found.outcome, found.created_at, limits, now)
@@ -263,18 +262,21 @@ async def judge(
     client_id: UUID,
     contact_id: UUID | None,
     at: datetime,
-) -> Decision:
-    """Fetch what a request is judged by, and judge it at an instant.
+    *,
+    drawing: bool | None = None,
+) -> tuple[Decision, int | None]:
+    """Fetch what a request is judged by, and judge it at an instant; `drawing` draws the next ref's number as well.
 
     Raises:
         Problem: 422 where the client or the contact isn't there.
         NoPolicyInForceError: no policy version is in force at the instant.
     """
     terms = await held.book.in_force(at)
-    coverage = await clients.coverage(caller.pool, client_id, contact_id)
+    coverage = await clients.coverage(caller.pool, client_id, contact_id, drawing=drawing)
     if coverage is None:
         raise errors.invalid([await _unknown(caller, client_id)])
-    return eligibility.check(Facts(asked(body, description), coverage.agreements, coverage.contact), terms, at)
+    facts = Facts(asked(body, description), coverage.agreements, coverage.contact)
+    return eligibility.check(facts, terms, at), coverage.number
 
 
 async def _unknown(caller: Caller, client_id: UUID) -> FieldError:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api import deps, errors
 from app.api.errors import MOST_ERRORS, Problem
 from app.db.statements import DatabaseUnavailableError
-from app.domain.errors import FieldError
+from app.domain.errors import DomainError, FieldError
 
 log: Final = structlog.get_logger()
 LARGEST_BODY: Final = 256 * 1024
@@ -219,8 +220,14 @@ class Route(APIRoute):
                 _check_media_type(request)
                 if not takes_body:
                     _require_empty(await strict_request.json())
-            async with turn:
-                return await handle(strict_request)
+            try:
+                async with turn:
+                    return await handle(strict_request)
+            except (Problem, DomainError, RequestValidationError):
+                # What refuses it may be what this very request has done before.
+                if hasattr(request.state, "once"):
+                    await request.state.once.replay()
+                raise
 
         async def strict(request: Request) -> Response:
             """Give up in time: each statement is bounded, but a request makes several."""

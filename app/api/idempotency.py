@@ -97,11 +97,14 @@ async def once(
         ),
     ] = None,
 ) -> Once:
-    """Read the key of a request, and give the answer kept under it."""
+    """Read the key of a request.
+
+    Whether an answer is kept under it need not be asked: the write that keeps one is undone where there is one
+    already, and whatever is refused asks first.
+    """
     digest = hashlib.sha256(str(request.url.query).encode() + b"\n" + await request.body()).digest()
     operation = f"{request.method} {request.url.path}"[:1024]
-    found = Once(request, caller, operation, idempotency_key, digest, at)
-    await found.replay()
+    request.state.once = found = Once(request, caller, operation, idempotency_key, digest, at)
     return found
 
 

@@ -177,7 +177,7 @@ async def get_availability(
     channels: list[tuple[Channel, tuple[eligibility.Finding, ...]]] = []
     whose = caller.scope.client_id or client_id
     if whose:
-        coverage = await clients.coverage(caller.pool, whose, None)
+        coverage = await clients.coverage(caller.pool, whose, None, drawing=None)
         if coverage is None:
             raise errors.invalid([FieldError("/query/client_id", "unknown_client", "name a client that is known here")])
         channels = eligibility.channels(coverage.agreements, terms, at)

@@ -160,7 +160,7 @@ async def judge_reopening(acting: Acting, case: Case) -> Decision:
     """Judge plan and coverage anew, by the policy in force now."""
     found = case.ticket
     terms = await acting.held.book.in_force(case.at)
-    coverage = await clients.coverage(acting.caller.pool, found.client_id, found.contact_id)
+    coverage = await clients.coverage(acting.caller.pool, found.client_id, found.contact_id, drawing=None)
     request = Request(found.channel, found.category, found.priority, found.asset_id, found.service)
     facts = Facts(request, coverage.agreements, coverage.contact) if coverage else Facts(request)
     return check_reopening(facts, terms, case.at)

@@ -122,11 +122,12 @@ async def _open(
     client_id, contact_id = whose
     terms, received_at = await _terms(held, body, caller, now)
     earlier, check = await _linked(caller, body, Scope(client_id, caller.scope.contact_id))
-    decision = await eligibility.judge(held, caller, body, body.description, client_id, contact_id, received_at)
+    decision, number = await eligibility.judge(
+        held, caller, body, body.description, client_id, contact_id, received_at, drawing=True
+    )
     if decision.outcome is Outcome.DENIED and not (check and check.overridden_at):
         written = body.model_dump(mode="json")
         return await eligibility.refuse(caller, now, once, decision, whose, written)
-    number = await tickets.next_ref(caller.pool)
     opening = Opening(
         id=ids.new_id(),
         client_id=client_id,

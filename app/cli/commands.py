@@ -347,7 +347,6 @@ def openapi(path: Annotated[Path, typer.Argument(help="Where to write it.")] = P
 def log_at(level: str) -> None:
     """Log from a level on, a JSON object a line: no value of a request can break out of it."""
     structlog.configure(
-        cache_logger_on_first_use=True,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.processors.add_log_level,

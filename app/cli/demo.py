@@ -178,18 +178,17 @@ async def _ticket(pool: Pool, story: Story, contact: Contact, agent_id: UUID, no
         details=Details("this week", "on the live site", "several people are held up"),
         outage_statement="Nobody can use it." if story.priority is Priority.CRITICAL else None,
     )
-    coverage = await clients.coverage(pool, contact.client_id, contact.id)
+    coverage = await clients.coverage(pool, contact.client_id, contact.id, drawing=True)
     if coverage is None:
         return
     decision = eligibility.check(Facts(asked, coverage.agreements, coverage.contact), terms, received_at)
     if decision.outcome is Outcome.DENIED:
         return
-    number = await tickets.next_ref(pool)
     opening = Opening(
         id=ids.new_id(),
         client_id=contact.client_id,
         contact_id=contact.id,
-        ref=f"KE-{received_at.year}-{number:06}",
+        ref=f"KE-{received_at.year}-{coverage.number:06}",
         subject=story.subject,
         request=asked,
         answered=False,

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.db.register import Register
 from app.db.statements import one
-from app.db.tables import Shaped, agreements, clients, contacts, subscriptions
+from app.db.tables import Shaped, agreements, clients, contacts, subscriptions, ticket_refs
 from app.db.wall import within
 from app.domain.eligibility import Agreement, ContactDetails, Subscription, Suspension
 from app.domain.events import Role, read_instant
@@ -84,10 +84,14 @@ class CarePlan:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What eligibility is judged by: a client's agreements with their plans, and the contact's details."""
+    """What eligibility is judged by: a client's agreements with their plans, and the contact's details.
+
+    `number` is that of the next ref, where one was drawn along the way.
+    """
 
     agreements: tuple[Agreement, ...]
     contact: ContactDetails | None
+    number: int | None
 
 
 organisations = Register(clients, Client, owner=clients.c.id, named=clients.c.external_id)
@@ -145,8 +149,11 @@ def _list(item: Any, *order: Any) -> Any:  # noqa: ANN401  # SQL expressions
 
 
 @one(Coverage)
-def coverage(client_id: UUID, contact_id: UUID | None) -> ClauseElement:
-    """Fetch what a request of a client is judged by; none where the client, or the contact, isn't there."""
+def coverage(client_id: UUID, contact_id: UUID | None, *, drawing: bool | None) -> ClauseElement:
+    """Fetch what a request of a client is judged by; none where the client, or the contact, isn't there.
+
+    `drawing` draws the number of the next ref along the way.
+    """
     plan, agreement, contact = subscriptions.c, agreements.c, contacts.c
     facts = {name: plan[name] for name in ("tier", "starts_on", "ends_on", "suspensions", "cancelled_at")}
     its_plans = (
@@ -162,11 +169,13 @@ def coverage(client_id: UUID, contact_id: UUID | None) -> ClauseElement:
         .scalar_subquery()
     )
     signed_column = type_coerce(signed, Shaped(read_agreements)).label("agreements")
+    none: Any = literal_column("NULL")
+    drawn: Any = none if drawing is None else func.nextval(literal_column(f"'{ticket_refs.name}'"))
+    number = drawn.label("number")
     if contact_id is None:
-        nobody: Any = literal_column("NULL").label("contact")
-        return select(signed_column, nobody).where(within(client_id, clients.c.id))
+        return select(signed_column, none.label("contact"), number).where(within(client_id, clients.c.id))
     person = _object(confirmed_at=contact.confirmed_at, bounced_at=contact.bounced_at)
     joined = and_(contact.client_id == clients.c.id, contact.id == contact_id)
     person_column = type_coerce(person, Shaped(read_contact)).label("contact")
-    query = select(signed_column, person_column).join_from(clients, contacts, joined)
+    query = select(signed_column, person_column, number).join_from(clients, contacts, joined)
     return query.where(within(client_id, clients.c.id))

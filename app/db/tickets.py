@@ -27,8 +27,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.db.idempotency import Answer, together
 from app.db.register import After
-from app.db.statements import Connection, Narrowing, answered, effect, many, one, scalar
-from app.db.tables import Shaped, calendar_revisions, clock_cycles, events, policy_versions, ticket_refs, tickets
+from app.db.statements import Connection, Narrowing, answered, effect, many, one
+from app.db.tables import Shaped, calendar_revisions, clock_cycles, events, policy_versions, tickets
 from app.db.wall import narrowed, opened, within
 from app.domain import clocks
 from app.domain.clocks import Cycle
@@ -337,12 +337,6 @@ def look_again(client_id: UUID, id: UUID, version: int, next_at: datetime | None
     """Note when time brings something next for a ticket for which it has brought nothing."""
     same = and_(within(client_id, tickets.c.client_id), tickets.c.id == id, tickets.c.version == version)
     return update(tickets).where(same).values(next_at=next_at).returning(literal_column("1"))
-
-
-@scalar(int)
-def next_ref() -> ClauseElement:
-    """Draw the number of the next ref."""
-    return select(func.nextval(literal_column(f"'{ticket_refs.name}'")))
 
 
 def _key() -> tuple[Column[Any], Column[Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -356,13 +356,13 @@ class PolicyReader(HoursReader):
         if isinstance(given, datetime) or (isinstance(given, str) and len(given) > len("2026-01-01")):
             return self._instant(given, f"{top.pointer}/effective_from")
         day = top.read("effective_from", self.local_date, None) or date(2000, 1, 1)
-        return datetime.combine(day, time(), ZoneInfo(timezone))
+        return datetime.combine(day, time(), ZoneInfo(timezone)).astimezone(UTC)
 
     def _instant(self, given: datetime | str, pointer: str) -> datetime:
         try:
             found = datetime.fromisoformat(given) if isinstance(given, str) else given
             if found.tzinfo is not None and FIRST_INSTANT <= found <= LAST_INSTANT:
-                return found
+                return found.astimezone(UTC)
         except (ValueError, OverflowError):
             pass
         self.refuse(pointer, "wrong_instant", "give a date, or an instant with its offset, from 2000 to 2099")

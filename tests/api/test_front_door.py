@@ -322,6 +322,7 @@ async def test_a_body_of_very_many_values_is_refused_at_once(desk: Desk, count: 
 async def test_hanging_up_is_nobodys_fault(desk: Desk, app: tuple[FastAPI, httpx.AsyncClient], capsys: Any) -> None:
     messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
     headers = {"content-type": "application/json", "authorization": f"Bearer {desk.keys['standard']}"}
+    headers["content-length"] = "2"
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
         "path": "/v1/tickets", "raw_path": b"/v1/tickets", "query_string": b"", "root_path": "", "state": {},

@@ -1,0 +1,87 @@
+"""How often each operation asks the database, held to a table: a rise needs its reason in the same line.
+
+`UPDATE_EXAMPLES=1` writes the figures anew and keeps the reasons.
+"""
+
+import itertools
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+from fastapi import FastAPI
+
+from app.db.pool import Pool
+from tests.api.conftest import Desk
+from tests.api.test_examples import Recorder, every_operation
+from tests.conftest import ROOT
+
+TABLE = ROOT / "tests" / "api" / "statements.txt"
+ROW = re.compile(r"^(?P<operation>\w+) +(?P<count>\d+)(?: +(?P<reason>.+))?$")
+
+
+@asynccontextmanager
+async def heard(pool: Pool, asked: list[str]) -> AsyncIterator[None]:
+    """Note each statement that goes over any connection of a pool: each is one round trip."""
+    held = [await pool.acquire() for _ in range(pool.get_max_size())]
+
+    def note(query: asyncpg.connection.LoggedQuery) -> None:
+        # The tests' own clock is asked once a request, and no installation has one.
+        if "test_clock" not in query.query:
+            asked.append(query.query)
+
+    for connection in held:
+        connection.add_query_logger(note)
+        await pool.release(connection)
+    yield
+    held = [await pool.acquire() for _ in range(pool.get_max_size())]
+    for connection in held:
+        connection.remove_query_logger(note)
+        await pool.release(connection)
+
+
+class Counting(Recorder):
+    """Calls operations by their ids, each once under a key, and counts what they ask."""
+
+    def __init__(self, desk: Desk, document: dict[str, Any], asked: list[str]) -> None:
+        super().__init__(desk, document)
+        self.asked, self.counts, self.keys = asked, dict[str, int](), itertools.count()
+        call = desk.call
+
+        async def keyed(who: str | None, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
+            headers = more.pop("headers", {}) | ({"idempotency-key": f"k{next(self.keys)}"} if method == "POST" else {})
+            return await call(who, method, path, body, headers=headers, **more)
+
+        desk.call = keyed  # type: ignore[method-assign]  # this desk's alone
+
+    async def __call__(self, operation_id: str, *args: Any, **more: Any) -> Any:
+        before = len(self.asked)
+        told = await super().__call__(operation_id, *args, **more)
+        self.counts[operation_id] = len(self.asked) - before
+        return told
+
+
+async def test_no_operation_asks_more_often_than_the_table_says(
+    desk: Desk, app: tuple[FastAPI, httpx.AsyncClient]
+) -> None:
+    asked = list[str]()
+    held = app[0].state.runtime
+    call = Counting(desk, app[0].openapi(), asked)
+    async with heard(held.pool, asked), heard(held.contact_pool, asked):
+        await every_operation(call, desk)
+        before = len(asked)
+        assert (await desk.call("standard", "GET", "/v1/tickets")).status_code == 200
+        assert len(asked) - before == 2, "a page without more of each ticket"
+    assert set(call.counts) == set(call.operations)
+    rows = [ROW.match(line) for line in TABLE.read_text(encoding="utf-8").splitlines()[2:]] if TABLE.exists() else []
+    known = {row["operation"]: (int(row["count"]), row["reason"] or "") for row in rows if row}
+    if os.environ.get("UPDATE_EXAMPLES"):
+        lines = [f"{name:34} {call.counts[name]:2}  {known.get(name, (0, ''))[1]}".rstrip() for name in call.operations]
+        head = "Statements of each operation, which are its round trips; finding out who asks is the first of them.\n"
+        TABLE.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
+    assert len(rows) == len(known) == len(call.operations), "each operation has one line"
+    assert call.counts == {name: count for name, (count, _) in known.items()}
+    assert all(reason for count, reason in known.values() if count > 3), "more than three need a reason"
