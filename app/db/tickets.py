@@ -254,11 +254,14 @@ def _next_due(now: datetime, client_id: UUID | None) -> Any:  # noqa: ANN401  # 
 
 
 def _broken(now: datetime, client_id: UUID | None) -> Any:  # noqa: ANN401  # a condition
-    """Tell whether a promise of a ticket is broken by now."""
+    """Tell whether a promise of a ticket is broken by now.
+
+    Not by EXISTS, which may be planned as one reading of all promises of everybody.
+    """
     table = clock_cycles.c
     ended = func.least(func.coalesce(table.ended_at, now), now)
     found = _own_cycles(select(literal_column("1")), client_id).where(table.due_at < ended)
-    return found.correlate(tickets).exists()
+    return found.correlate(tickets).limit(literal_column("1")).scalar_subquery().is_not(None)
 
 
 def _filtered(query: Select[Any], filters: Filters, now: datetime, client_id: UUID | None) -> Select[Any]:
