@@ -32,8 +32,8 @@ from bench.stock import Caller, Original, Person
 STATE: Final = ROOT / "var" / "bench"
 RESULTS: Final = ROOT / "bench" / "results"
 SIZES: Final = (1_000, 100_000, 1_000_000)
-CONNECTIONS: Final = (8, 1, 32)
-ROUNDS: Final = 5
+ROUNDS: Final = {8: 5, 1: 2, 32: 2}
+"""How often each cell is measured, by connections."""
 SECONDS: Final = 2
 PORT: Final = 8500
 WARM_STOCK: Final = 300
@@ -47,15 +47,16 @@ class Plan:
     """What is measured in a run, and where it is written."""
 
     sizes: tuple[int, ...]
-    connections: tuple[int, ...]
-    rounds: int
+    rounds: dict[int, int]
     seconds: int
     raw: Path
 
     def cells(self, size: int) -> Iterator[dict[str, Any]]:
         """Yield the cells of a size: service and floor in turns, what leaves nothing behind first."""
         for some in (READS, [name for name in OPERATIONS if name not in READS]):
-            for number, connections, operation in product(range(self.rounds), self.connections, some):
+            for number, connections, operation in product(range(max(self.rounds.values())), self.rounds, some):
+                if number >= self.rounds[connections]:
+                    continue
                 for app in ("service", "floor")[:: 1 if number % 2 == 0 else -1]:
                     yield {
                         "size": size, "connections": connections, "operation": operation, "round": number, "app": app,
@@ -66,8 +67,8 @@ class Plan:
         return [json.loads(line) for line in self.raw.read_text().splitlines()] if self.raw.exists() else []
 
 
-FULL: Final = Plan(SIZES, CONNECTIONS, ROUNDS, SECONDS, RESULTS / "raw.jsonl")
-QUICK: Final = Plan(SIZES[:1], CONNECTIONS[:1], 1, 1, STATE / "quick.jsonl")
+FULL: Final = Plan(SIZES, ROUNDS, SECONDS, RESULTS / "raw.jsonl")
+QUICK: Final = Plan(SIZES[:1], {8: 1}, 1, STATE / "quick.jsonl")
 
 
 class Progress:

@@ -87,9 +87,9 @@ def cycle_of(row: Mapping[str, Any]) -> Cycle:
     """Read a cycle."""
     return Cycle(
         Clock(row["clock"]), row["cycle"], policy.Kind(row["kind"]), row["clause"],
-        timedelta(seconds=row["target_seconds"]), Base(row["base"]), tuple(row["warn_at"]), Base(row["warn_base"]), row["calendar_revision"], row["started_at"],
-        row["due_at"], clocks.pauses_from_json(row["pauses"]), row["warned"], row["detected_at"], row["ended_at"],
-        row["end_reason"] and clocks.EndReason(row["end_reason"]),
+        timedelta(seconds=row["target_seconds"]), Base(row["base"]), tuple(row["warn_at"]), Base(row["warn_base"]),
+        row["calendar_revision"], row["started_at"], row["due_at"], clocks.pauses_from_json(row["pauses"]),
+        row["warned"], row["detected_at"], row["ended_at"], row["end_reason"] and clocks.EndReason(row["end_reason"]),
     )  # fmt: skip
 
 
@@ -193,7 +193,8 @@ class Floor:
         (row,) = await self.ask("facts", caller.client_id, caller.id)
         asked = eligibility.Request(
             policy.Channel(body["channel"]), policy.Category(body["category"]),
-            Priority(body.get("requested_priority", "normal")), description=body["description"], details=Details(**body["details"]),
+            Priority(body.get("requested_priority", "normal")),
+            description=body["description"], details=Details(**body["details"]),
         )  # fmt: skip
         facts = eligibility.Facts(asked, read_agreements(row["agreements"]), read_contact(row["contact"]))
         terms = await self.book.in_force(at)

@@ -63,38 +63,32 @@ class Comparison:
         """Return every difference; of the tickets the first is acted on by the service, the second by the floor."""
         async with httpx.AsyncClient(timeout=10) as http:
             for caller in self.contacts:
-                await self.both(http, caller, "GET", "/v1/tickets?limit=50")
+                await self.both(http, caller, "GET", ("/v1/tickets?limit=50",) * 2)
                 for ticket in caller.tickets[:40]:
-                    await self.both(http, caller, "GET", f"/v1/tickets/{ticket}")
-                    await self.both(http, caller, "GET", f"/v1/tickets/{ticket}/clocks")
+                    await self.both(http, caller, "GET", (f"/v1/tickets/{ticket}",) * 2)
+                    await self.both(http, caller, "GET", (f"/v1/tickets/{ticket}/clocks",) * 2)
             for operation, path in (("check", "/v1/eligibility-checks"), ("create", "/v1/tickets")):
                 ((_, body),) = bodies(operation)
-                pair = await self.both(http, self.contacts[0], "POST", path, path, body)
+                pair = await self.both(http, self.contacts[0], "POST", (path, path), body)
                 await self.rows(operation, [told["id"] for told in pair])
             for operation in ACTS:
                 for act, body in bodies(operation):
-                    paths = [f"/v1/tickets/{ticket}/{act}" for ticket in twins]
-                    await self.both(http, self.agent, "POST", *paths, body)
+                    paths = tuple(f"/v1/tickets/{ticket}/{act}" for ticket in twins)
+                    await self.both(http, self.agent, "POST", paths, body)
                     await self.rows(f"after {act}", twins)
         return self.found
 
     async def both(
-        self,
-        http: httpx.AsyncClient,
-        who: Caller,
-        method: str,
-        path: str,
-        other: str = "",
-        body: Any = None,  # noqa: ANN401  # JSON
+        self, http: httpx.AsyncClient, who: Caller, method: str, paths: Sequence[str], body: object = None
     ) -> list[Any]:
         """Ask both, and compare what they answer."""
         told = []
-        for app, address in zip(self.apps, (path, other or path), strict=True):
+        for app, address in zip(self.apps, paths, strict=True):
             headers = {"Authorization": f"Bearer {who.key}", "X-Floor-Caller": who.told, "Idempotency-Key": uuid4().hex}
             url = f"http://127.0.0.1:{app.ports[0]}{address}"
             response = await http.request(method, url, json=body, headers=headers)
             told.append({"status": response.status_code, "etag": response.headers.get("etag")} | response.json())
-        self.found += differences(f"{method} {path}", *told)
+        self.found += differences(f"{method} {paths[0]}", *told)
         return told
 
     async def rows(self, what: str, ids: Sequence[str]) -> None:

@@ -337,7 +337,7 @@ async def forget(owner: asyncpg.Connection, tickets: Sequence[UUID]) -> None:
     async with owner.transaction():
         await owner.execute("SET LOCAL session_replication_role = replica")
         for table in ("events", "clock_cycles"):
-            await owner.execute(f"DELETE FROM {table} WHERE ticket_id = ANY($1)", tickets)  # noqa: S608  # our names
+            await owner.execute(f"DELETE FROM {table} WHERE ticket_id = ANY($1)", tickets)  # our names
         await owner.execute("DELETE FROM tickets WHERE id = ANY($1)", tickets)
 
 

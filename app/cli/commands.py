@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -149,7 +150,8 @@ def dev() -> None:
         with database(settings) as found:
             migrations.upgrade(found.owner_url)
             credentials = asyncio.run(_fill(settings, found.url))
-            development.run(settings, found.addresses | _audit_keys(settings), credentials, found.server)
+            commands = {name: partial(app, [name, "--following"]) for name in ("serve", "worker")}
+            development.run(settings, commands, found.addresses | _audit_keys(settings), credentials, found.server)
 
 
 @app.command()
@@ -169,11 +171,13 @@ async def _fill(settings: Settings, url: str) -> Path:
         return await demo_data.load(pool, settings.state_dir, development.base_url(settings), now)
 
 
-FOLLOWING: TypeAlias = Annotated[bool, typer.Option("--until-eof", hidden=True, help="Stop when standard input ends.")]
+FOLLOWING: TypeAlias = Annotated[
+    bool, typer.Option("--following", hidden=True, help="Stop when the process that started this one is gone.")
+]
 
 
 @app.command()
-def serve(*, until_eof: FOLLOWING = False) -> None:
+def serve(*, following: FOLLOWING = False) -> None:
     """Serve the API."""
     with plainly():
         settings = load()
@@ -181,15 +185,15 @@ def serve(*, until_eof: FOLLOWING = False) -> None:
         development.require_free(settings.host, settings.port)
         with database(settings) as found:
             asyncio.run(_require_walls(found, exposed=settings.exposed))
-            if until_eof:
-                development.stop_at_eof()
+            if following:
+                development.stop_with_parent()
             os.environ |= found.addresses | {"AUDIT_PUBLIC_KEYS": _audit_keys(settings)["AUDIT_PUBLIC_KEYS"]}
             # In development nobody is sent elsewhere.
-            serving.run(settings, linger=0 if until_eof else serving.LINGER_SECONDS)
+            serving.run(settings, linger=0 if following else serving.LINGER_SECONDS)
 
 
 @app.command()
-def worker(*, until_eof: FOLLOWING = False) -> None:
+def worker(*, following: FOLLOWING = False) -> None:
     """Look after the clocks: warnings, breaches, emergencies."""
     with plainly():
         settings = load()
@@ -201,8 +205,8 @@ def worker(*, until_eof: FOLLOWING = False) -> None:
             )
         with database(settings) as found:
             asyncio.run(_require_connection(found.url))
-            if until_eof:
-                development.stop_at_eof()
+            if following:
+                development.stop_with_parent()
             asyncio.run(_work(settings, found.url, key))
 
 

@@ -5,13 +5,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPException
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from threading import Thread
 from types import FrameType
@@ -25,7 +25,8 @@ from app.settings import Settings
 AUDIT_KEY: Final = "audit-key"
 READY_SECONDS: Final = 30
 STOP_SECONDS: Final = 15
-STEP_SECONDS: Final = 0.2
+STEP_SECONDS: Final = 0.1
+FORKED: Final = get_context("fork")
 LAST_PORT: Final = 65535
 DIRECTLY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -81,19 +82,25 @@ def audit_key(state_dir: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def stop_at_eof() -> None:
-    """Stop this process when its standard input ends, as it does when the process that started it is gone."""
-    Thread(target=_await_eof, daemon=True).start()
+def stop_with_parent() -> None:
+    """Stop this process when the one that started it is gone."""
+    Thread(target=_await_orphaned, args=(os.getppid(),), daemon=True).start()
 
 
-def _await_eof() -> None:
-    while os.read(sys.stdin.fileno(), 1):
-        pass
+def _await_orphaned(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(STEP_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run(settings: Settings, addresses: Mapping[str, str], credentials: Path, server: EmbeddedPostgres | None) -> None:
-    """Run API and worker until told to stop; a database of ours that was killed is started again.
+def run(
+    settings: Settings,
+    commands: Mapping[str, Callable[[], object]],
+    addresses: Mapping[str, str],
+    credentials: Path,
+    server: EmbeddedPostgres | None,
+) -> None:
+    """Run these commands, the API among them, until told to stop; a database of ours that was killed is started again.
 
     Raises:
         StartError: one of them ended by itself, or the API didn't get ready.
@@ -101,7 +108,7 @@ def run(settings: Settings, addresses: Mapping[str, str], credentials: Path, ser
     """
     stopping = _Stopping()
     environment = {**os.environ, **addresses, "STATE_DIR": str(settings.state_dir)}
-    children = {name: _child(name, environment) for name in ("serve", "worker")}
+    children = {name: _child(name, command, environment) for name, command in commands.items()}
     try:
         _await_ready(settings, children, stopping)
         if not stopping.asked:
@@ -127,19 +134,29 @@ class _Stopping:
         self.asked = True
 
 
-def _child(name: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a command of ours: in a session of its own, so that Ctrl-C reaches only us, and ending when we do."""
-    command = [sys.executable, "-m", "app", name, "--until-eof"]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+def _child(name: str, command: Callable[[], object], environment: Mapping[str, str]) -> ForkProcess:
+    """Start a command of ours as a fork: all that it needs is read already, which is most of a start."""
+    child = FORKED.Process(target=_become, args=(command, environment), name=name)
+    child.start()
+    return child
 
 
-def _require_alive(children: dict[str, subprocess.Popen[bytes]]) -> None:
+def _become(command: Callable[[], object], environment: Mapping[str, str]) -> None:
+    """Run a command in a session of its own, so that Ctrl-C reaches only the process that started it."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.environ.update(environment)
+    command()
+
+
+def _require_alive(children: Mapping[str, ForkProcess]) -> None:
     for name, child in children.items():
-        if child.poll() is not None:
+        if not child.is_alive():
             raise StartError(f"The {name} process ended by itself; what it printed above says why.")
 
 
-def _await_ready(settings: Settings, children: dict[str, subprocess.Popen[bytes]], stopping: _Stopping) -> None:
+def _await_ready(settings: Settings, children: Mapping[str, ForkProcess], stopping: _Stopping) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not stopping.asked:
         _require_alive(children)
@@ -158,16 +175,14 @@ def _ready(address: str) -> bool:
         return False
 
 
-def _stop(children: dict[str, subprocess.Popen[bytes]]) -> None:
+def _stop(children: Mapping[str, ForkProcess]) -> None:
     for child in children.values():
-        if child.poll() is None:
-            child.terminate()
+        child.terminate()
     for child in children.values():
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        child.join(STOP_SECONDS)
+        if child.is_alive():
             child.kill()
-            child.wait()
+            child.join()
 
 
 def _welcome(settings: Settings, credentials: Path) -> None:

@@ -1,9 +1,9 @@
 """The only way to the database: Core statements compiled once, run on asyncpg as they are.
 
 A statement is declared as a function of typed arguments that returns a Core statement, and called
-with the same arguments. At import it is called with bind parameters in place of
+with the same arguments. Before it first runs it is called with bind parameters in place of
 the values; what would go wrong later (lists that expand, defaults made in Python, values pasted
-into text, columns that don't fit) is refused then.
+into text, columns that don't fit) is refused then, and a test compiles every one of them.
 """
 
 import inspect
@@ -127,7 +127,7 @@ class Statement(Generic[P, T]):
         row: type | None,
         hints: Mapping[str, Any] | None = None,
     ) -> None:
-        """Compile; `hints` give the types of the arguments where the function's own aren't known yet."""
+        """Read the arguments; `hints` give the types of the arguments where the function's own aren't known yet."""
         self.declare: Any = declare
         self.read = read
         self.row = row
@@ -136,10 +136,8 @@ class Statement(Generic[P, T]):
         known = {**get_type_hints(declare), **(hints or {})}
         self.hints = {name: known[name] for name in self.names}
         self.optional = {path: _at(path) for name, hint in self.hints.items() for path in _optional(name, hint)}
+        # Compiled when first asked for, as all of them together would take a second of each start.
         self.variants: dict[frozenset[str], Compiled] = {}
-        # Both ends of the scale now; what lies between is compiled when it is first asked for.
-        self.variant(frozenset())
-        self.variant(frozenset(self.optional))
 
     def variant(self, absent: frozenset[str]) -> "Compiled":
         """Return the statement as it is without some of its optional arguments."""

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from tests.db.test_wall import ALL, planned, plain
+from tests.db.test_wall import ALL, plain, planned
 
 GROWING = {"tickets", "clock_cycles", "events", "eligibility_checks", "idempotency_keys", "audit_entries"}
 WHOLE = {

@@ -36,7 +36,7 @@ class Process:
     """A process of ours; it ends with the test, however that ends."""
 
     def __init__(self, command: str, log: Path, *, following: bool, **settings: object) -> None:
-        self.command, self.log = [command, "--until-eof"] if following else [command], log
+        self.command, self.log = [command, "--following"] if following else [command], log
         kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
         self.environment = kept | {name: str(value) for name, value in settings.items()}
         self.start()
