@@ -1,17 +1,17 @@
 """Connections: two small pools, for the house and for contacts, whose every session has its role and bounded waits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
 from app.db import statements
 from app.db.statements import UNAVAILABLE, answered, in_our_words
 
-Pool: TypeAlias = asyncpg.Pool
 Transaction: TypeAlias = asyncpg.Connection
+T = TypeVar("T")
 
 HOUSE: Final = "kawan_runtime"
 """The role that sees every client: staff's requests, the worker, and finding out who asks."""
@@ -36,11 +36,81 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # shipped without type
 
     async def fetch(self, *args: object, **more: object) -> list[Any]:
         """Run a statement and return its records."""
+        return list(await self._answered(super().fetch(*args, **more)))
+
+    async def execute(self, *args: object, **more: object) -> str:
+        """Run a statement without records, such as those that begin and end a transaction."""
+        return str(await self._answered(super().execute(*args, **more)))
+
+    async def _answered(self, waiting: Awaitable[T]) -> T:
         try:
-            return list(await super().fetch(*args, **more))
+            return await waiting
         except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
             self.terminate()
             raise
+
+
+class Pool:
+    """Connections to be used again, the last one first; so many at most, each made when it is needed.
+
+    The driver's own pool takes longer than a statement: a task, a shield and a proxy for every use of a connection.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[Session]], size: int) -> None:
+        """Take what makes a connection, and how many there may be."""
+        self.size = size
+        self._make, self._places = make, asyncio.Semaphore(size)
+        self._idle: list[Session] = []
+        self._busy: set[Session] = set()
+
+    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109  # the driver's own
+        """Run a statement on any connection and return its records."""
+        connection = await self.acquire()
+        try:
+            return await connection.fetch(query, *args, timeout=timeout)
+        finally:
+            self.release(connection)
+
+    async def acquire(self, within: float | None = None) -> Session:
+        """Take a connection, waiting for so many seconds until one is free.
+
+        Raises:
+            TimeoutError: none was.
+        """
+        if within is None:
+            await self._places.acquire()
+        else:
+            async with asyncio.timeout(within):
+                await self._places.acquire()
+        try:
+            connection = next((found for found in self._taken() if not found.is_closed()), None) or await self._make()
+        except BaseException:
+            self._places.release()
+            raise
+        self._busy.add(connection)
+        return connection
+
+    def _taken(self) -> Iterator[Session]:
+        while self._idle:
+            yield self._idle.pop()
+
+    def release(self, connection: Session) -> None:
+        """Give a connection back; one that has ended makes room for another."""
+        self._busy.discard(connection)
+        if not connection.is_closed():
+            self._idle.append(connection)
+        self._places.release()
+
+    async def close(self) -> None:
+        """Take leave of the database; who is still asking is cut off."""
+        for connection in self._busy:
+            connection.terminate()
+        for connection in self._taken():
+            try:
+                await connection.close()
+            except BaseException:
+                connection.terminate()
+                raise
 
 
 async def connect(url: str, *, size: int, role: str = HOUSE) -> Pool:
@@ -51,31 +121,33 @@ async def connect(url: str, *, size: int, role: str = HOUSE) -> Pool:
     Raises:
         DatabaseUnavailableError: the database can't be reached.
     """
-    return await answered(
-        asyncpg.create_pool(
+
+    async def make() -> Session:
+        connection: Session = await asyncpg.connect(
             url.replace("+asyncpg", "", 1),
-            min_size=1,
-            max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             server_settings={"role": role, **SESSION},
             connection_class=Session,
-            init=_prepare,
-            reset=_keep,
         )
-    )
+        await _prepare(connection)
+        return connection
+
+    pool = Pool(make, size)
+    pool.release(await answered(pool.acquire()))
+    return pool
 
 
 @asynccontextmanager
 async def transaction(pool: Pool, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
     """Hold one connection and one transaction for several statements; a snapshot reads one state and writes nothing."""
-    connection = await answered(pool.acquire(timeout=1))
+    connection = await answered(pool.acquire(within=1))
     try:
         with in_our_words():
             async with connection.transaction(isolation="repeatable_read" if snapshot else None, readonly=snapshot):
                 yield connection
     finally:
-        await pool.release(connection)
+        pool.release(connection)
 
 
 async def close(pool: Pool) -> None:
@@ -88,7 +160,3 @@ async def close(pool: Pool) -> None:
 async def _prepare(connection: Transaction) -> None:
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(kind, encoder=statements.encode, decoder=statements.decode, schema="pg_catalog")
-
-
-async def _keep(_connection: object) -> None:
-    """Reset nothing: no statement ever sets anything for a session."""

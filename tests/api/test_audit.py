@@ -147,7 +147,7 @@ async def settled(desk: Desk, kept: Sealer) -> None:
         " > greatest((SELECT max(transaction) FROM events), (SELECT max(transaction) FROM audit_entries))"
     )
     for _ in range(400):
-        if await desk.pool.fetchval(over):
+        if (await desk.pool.fetch(over))[0][0]:
             await kept.run(desk.pool, datetime.now(UTC))
             return
         await asyncio.sleep(0.05)
@@ -301,7 +301,7 @@ async def test_what_is_still_being_written_is_sealed_when_it_is_over_and_nothing
             await asyncio.gather(one.run(desk.pool, datetime.now(UTC)), two.run(desk.pool, datetime.now(UTC)))
         late = "SELECT transaction FROM audit_entries WHERE after ->> 'name' = 'Late'"
         number = await connection.fetchval(late)
-        assert (await desk.pool.fetchval("SELECT max(until) FROM audit_checkpoints") or 0) <= number
+        assert ((await desk.pool.fetch("SELECT max(until) FROM audit_checkpoints"))[0][0] or 0) <= number
         await transaction.commit()
     finally:
         await connection.close()
@@ -321,7 +321,7 @@ async def test_what_is_still_being_written_is_sealed_when_it_is_over_and_nothing
     await asyncio.gather(sealing, return_exceptions=True)
     await settled(desk, one)
     report = await seal.verify(desk.pool, KEYS)
-    counted = await desk.pool.fetchrow("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM audit_entries)")
+    (counted,) = await desk.pool.fetch("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM audit_entries)")
     assert (report.events, report.entries, report.findings) == (*counted, ())
     assert report.checkpoints > 3
 
@@ -354,7 +354,7 @@ async def test_a_long_chain_is_sealed_and_verified_in_parts(desk: Desk, monkeypa
         assert part["sound"]
         checkpoints, events, after = checkpoints + part["checkpoints"], events + part["events"], part["next_after"]
     assert checkpoints >= 4
-    assert events == await desk.pool.fetchval("SELECT count(*) FROM events")
+    assert events == (await desk.pool.fetch("SELECT count(*) FROM events"))[0][0]
 
 
 async def test_the_audit_is_for_admins_and_auditors(desk: Desk) -> None:

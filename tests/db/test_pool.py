@@ -14,7 +14,7 @@ from tests.faults.proxy import Network, Proxy
 
 async def end(connection: pools.Transaction) -> None:
     """Let the network end it, without a word."""
-    connection._con._transport.abort()
+    connection._transport.abort()
     await asyncio.sleep(0.05)
 
 

@@ -26,7 +26,7 @@ ROW = re.compile(r"^(?P<operation>\w+) +(?P<count>\d+)(?: +(?P<reason>.+))?$")
 @asynccontextmanager
 async def heard(pool: Pool, asked: list[str]) -> AsyncIterator[None]:
     """Note each statement that goes over any connection of a pool: each is one round trip."""
-    held = [await pool.acquire() for _ in range(pool.get_max_size())]
+    held = [await pool.acquire() for _ in range(pool.size)]
 
     def note(query: asyncpg.connection.LoggedQuery) -> None:
         # The tests' own clock is asked once a request, and no installation has one.
@@ -35,12 +35,12 @@ async def heard(pool: Pool, asked: list[str]) -> AsyncIterator[None]:
 
     for connection in held:
         connection.add_query_logger(note)
-        await pool.release(connection)
+        pool.release(connection)
     yield
-    held = [await pool.acquire() for _ in range(pool.get_max_size())]
+    held = [await pool.acquire() for _ in range(pool.size)]
     for connection in held:
         connection.remove_query_logger(note)
-        await pool.release(connection)
+        pool.release(connection)
 
 
 class Counting(Recorder):
