@@ -6,15 +6,13 @@
 import itertools
 import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import httpx
+import pytest
 from fastapi import FastAPI
 
-from app.db.pool import Pool
+from app.db.pool import Session
 from tests.api.conftest import Desk
 from tests.api.test_examples import Recorder, every_operation
 from tests.conftest import ROOT
@@ -23,24 +21,20 @@ TABLE = ROOT / "tests" / "api" / "statements.txt"
 ROW = re.compile(r"^(?P<operation>\w+) +(?P<count>\d+)(?: +(?P<reason>.+))?$")
 
 
-@asynccontextmanager
-async def heard(pool: Pool, asked: list[str]) -> AsyncIterator[None]:
-    """Note each statement that goes over any connection of a pool: each is one round trip."""
-    held = [await pool.acquire() for _ in range(pool.size)]
+def heard(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    """Note each statement that goes over any connection: each is one round trip."""
 
-    def note(query: asyncpg.connection.LoggedQuery) -> None:
-        # The tests' own clock is asked once a request, and no installation has one.
-        if "test_clock" not in query.query:
-            asked.append(query.query)
+    def noting(run: Any) -> Any:
+        def noted(self: Session, query: str, *args: Any, **more: Any) -> Any:
+            # The tests' own clock is asked once a request, and no installation has one.
+            if "test_clock" not in query:
+                asked.append(query)
+            return run(self, query, *args, **more)
 
-    for connection in held:
-        connection.add_query_logger(note)
-        pool.release(connection)
-    yield
-    held = [await pool.acquire() for _ in range(pool.size)]
-    for connection in held:
-        connection.remove_query_logger(note)
-        pool.release(connection)
+        return noted
+
+    for name in ("fetch", "execute"):
+        monkeypatch.setattr(Session, name, noting(getattr(Session, name)))
 
 
 class Counting(Recorder):
@@ -65,16 +59,15 @@ class Counting(Recorder):
 
 
 async def test_no_operation_asks_more_often_than_the_table_says(
-    desk: Desk, app: tuple[FastAPI, httpx.AsyncClient]
+    desk: Desk, app: tuple[FastAPI, httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = list[str]()
-    held = app[0].state.runtime
+    heard(monkeypatch, asked)
     call = Counting(desk, app[0].openapi(), asked)
-    async with heard(held.pool, asked), heard(held.contact_pool, asked):
-        await every_operation(call, desk)
-        before = len(asked)
-        assert (await desk.call("standard", "GET", "/v1/tickets")).status_code == 200
-        assert len(asked) - before == 2, "a page without more of each ticket"
+    await every_operation(call, desk)
+    before = len(asked)
+    assert (await desk.call("standard", "GET", "/v1/tickets")).status_code == 200
+    assert len(asked) - before == 2, "a page without more of each ticket"
     assert set(call.counts) == set(call.operations)
     rows = [ROW.match(line) for line in TABLE.read_text(encoding="utf-8").splitlines()[2:]] if TABLE.exists() else []
     known = {row["operation"]: (int(row["count"]), row["reason"] or "") for row in rows if row}
