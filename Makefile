@@ -66,9 +66,17 @@ fuzz: $(READY) ## Send every payload to every field, and schemathesis as two ide
 faults: $(READY) ## Kill, cut, stall and stop every part under load (FAULTS=seed), and print what was lost: nothing.
 	FAULTS=$(or $(FAULTS),20260105) $(BIN)/python -m pytest -q -s -p no:randomly tests/faults
 
-bench: $(READY) $(BENCH)/.ready ## Measure the calendar beside others, and what the walls and the audit cost.
+bench: $(READY) $(BENCH)/.ready ## Measure it all beside its floor, into bench/results; an hour, and it goes on where it was (QUICK=1: a minute).
+ifdef QUICK
+	$(BIN)/python -m bench --quick
+	$(BENCH)/bin/python -m bench.report var/bench/quick.jsonl
+else
+	$(BIN)/python -m bench
+	$(BENCH)/bin/python -m bench.report
+	$(BIN)/python -m bench.worker
 	$(BENCH)/bin/python -m bench.calendar
 	$(BIN)/python -m bench.walls
+endif
 
 client: $(READY) ## Generate a client from openapi.yaml, type-check it, and use it against a running service.
 	$(BIN)/python -m tests.client

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -127,9 +128,12 @@ def plots(cells: Cells) -> None:
 
 
 def main() -> None:
-    """Read the raw results, write the table and the plots."""
-    rows = [json.loads(line) for line in (RESULTS / "raw.jsonl").read_text(encoding="utf-8").splitlines()]
-    cells = medians(rows)
+    """Read the raw results, write the table and the plots; of another file only print the table."""
+    raw = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS / "raw.jsonl"
+    cells = medians(json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines())
+    if len(sys.argv) > 1:
+        print(table(cells))
+        return
     (RESULTS / "table.md").write_text(table(cells), encoding="utf-8")
     plots(cells)
 
