@@ -79,7 +79,7 @@ def _describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _declare_errors(path, method, operation)
-            _declare_headers(path, method, operation)
+            _declare_headers(method, operation, schemas)
             _leave_out(operation)
             _require_match(method, operation)
             _illustrate(operation)
@@ -119,18 +119,26 @@ HEADERS: Final = {
     "Idempotency-Replayed": "`true` where this is the first answer again, as it was then: read the ticket for now.",
 }
 COUNTED: Final = frozenset({"200", "201", "204", "429"})
+TAGGED: Final = frozenset({"ClocksShape", "ActsShape", "MessageShape", "FeedbackShape", "CalendarShape"})
+"""What goes with a ticket's version, or a calendar's, and doesn't show it."""
+NOWHERE: Final = frozenset({"MessageShape", "AcknowledgementShape"})
+"""What is new and is read in a list alone."""
 
 
-def _declare_headers(path: str, method: str, operation: dict[str, Any]) -> None:
-    """Say which headers an answer carries."""
+def _declare_headers(method: str, operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
+    """Say which headers an answer carries: what has a version has a tag, and what is new is somewhere."""
     for status, response in operation["responses"].items():
         names = ["X-Request-Id"]
         names += ["RateLimit", "RateLimit-Policy"] if "security" in operation and status in COUNTED else []
         names += ["Retry-After"] if status in {"429", "503"} else []
         if status in {"200", "201"}:
             listed = operation["operationId"].startswith("list_")
-            names += ["Link"] if listed else ["ETag"] if path.startswith("/v1/") else []
-            names += ["Location", "Idempotency-Replayed"] if (method, status) == ("post", "201") else []
+            shape = response.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+            name = shape.rpartition("/")[2]
+            tagged = name in TAGGED or "version" in schemas.get(name, {}).get("properties", {})
+            names += ["Link"] if listed else ["ETag"] if tagged else []
+            names += ["Location"] if (method, status) == ("post", "201") and name not in NOWHERE else []
+            names += ["Idempotency-Replayed"] if method == "post" and "security" in operation else []
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 

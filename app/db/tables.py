@@ -402,6 +402,14 @@ tickets = Table(
     ),
     Index("ix_tickets_created_at_id", text("created_at DESC"), text("id DESC")),
     Index("ix_tickets_client_id_created_at", "client_id", text("created_at DESC"), text("id DESC")),
+    # A contact's own page: without it all of their client's tickets were read for it.
+    Index(
+        "ix_tickets_client_id_contact_id_created_at",
+        "client_id",
+        "contact_id",
+        text("created_at DESC"),
+        text("id DESC"),
+    ),
     Index("ix_tickets_next_at", "next_at", postgresql_where=text("next_at IS NOT NULL")),
     Index("ix_tickets_assignee_id", "assignee_id", postgresql_where=text("assignee_id IS NOT NULL")),
     Index("ix_tickets_follow_up_of", "follow_up_of", postgresql_where=text("follow_up_of IS NOT NULL")),

@@ -82,6 +82,11 @@ class Recorder:
             for path, methods in document["paths"].items()
             for method, operation in methods.items()
         }
+        self.described = {
+            operation["operationId"]: operation["responses"]
+            for methods in document["paths"].values()
+            for operation in methods.values()
+        }
 
     async def __call__(
         self, operation_id: str, who: str | None, query: str = "", body: Any = None, *, if_match: str = "", **ids: str
@@ -91,6 +96,9 @@ class Recorder:
         headers = {"if-match": if_match} if if_match else {}
         response = await self.desk.call(who, method.upper(), path, body, headers=headers)
         assert response.status_code < 300, response.text
+        described = self.described[operation_id][str(response.status_code)]["headers"].keys()
+        sent = {name for name in ("ETag", "Location") if name in response.headers}
+        assert described & {"ETag", "Location"} == sent, operation_id
         parameters = ids | dict(parse_qsl(query)) | headers
         entry: dict[str, Any] = {"parameters": parameters, "status": response.status_code}
         if body is not None:

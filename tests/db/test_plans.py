@@ -1,7 +1,10 @@
 """No statement reads a table that grows from end to end, but for those that are named here with their reason."""
 
+import json
+
 import asyncpg
 
+from app.db import tickets
 from tests.db.test_wall import ALL, plain, planned
 
 GROWING = {"tickets", "clock_cycles", "events", "eligibility_checks", "idempotency_keys", "audit_entries"}
@@ -38,6 +41,20 @@ async def test_nothing_that_grows_is_read_from_end_to_end(app_url: str) -> None:
         await connection.close()
     assert plans > 700
     assert found.keys() == WHOLE.keys(), found
+
+
+async def test_a_contacts_page_is_read_in_its_order_and_no_further(app_url: str) -> None:
+    """Else all tickets of a large client are read and sorted for each page of one of its people."""
+    scoped = frozenset(tickets.page.optional) - {"scope.client_id", "scope.contact_id"}
+    settings = {"role": "kawan_runtime", "plan_cache_mode": "force_generic_plan"}
+    settings |= {f"enable_{way}": "off" for way in ("seqscan", "bitmapscan", "sort")}
+    connection = await asyncpg.connect(plain(app_url), server_settings=settings, statement_cache_size=0)
+    try:
+        plan = json.dumps(await planned(connection, tickets.page.variant(scoped).text))
+    finally:
+        await connection.close()
+    assert '"Index Name": "ix_tickets_client_id_contact_id_created_at"' in plan
+    assert '"Sort Key": ["tickets.' not in plan
 
 
 def test_a_scan_from_end_to_end_is_seen() -> None:
