@@ -121,8 +121,8 @@ HEADERS: Final = {
 COUNTED: Final = frozenset({"200", "201", "204", "429"})
 TAGGED: Final = frozenset({"ClocksShape", "ActsShape", "MessageShape", "FeedbackShape", "CalendarShape"})
 """What goes with a ticket's version, or a calendar's, and doesn't show it."""
-NOWHERE: Final = frozenset({"MessageShape", "AcknowledgementShape"})
-"""What is new and is read in a list alone."""
+NOWHERE: Final = frozenset({"send_message", "acknowledge_policy", "add_calendar_exception"})
+"""What makes something new that has no address of its own."""
 
 
 def _declare_headers(method: str, operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
@@ -137,7 +137,9 @@ def _declare_headers(method: str, operation: dict[str, Any], schemas: Mapping[st
             name = shape.rpartition("/")[2]
             tagged = name in TAGGED or "version" in schemas.get(name, {}).get("properties", {})
             names += ["Link"] if listed else ["ETag"] if tagged else []
-            names += ["Location"] if (method, status) == ("post", "201") and name not in NOWHERE else []
+            names += (
+                ["Location"] if (method, status) == ("post", "201") and operation["operationId"] not in NOWHERE else []
+            )
             names += ["Idempotency-Replayed"] if method == "post" and "security" in operation else []
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 

@@ -115,7 +115,8 @@ async def get_policy(held: Held, caller: AnyCaller, now: Now, as_of: Instant | N
     """Read the policy in force now, or at another instant; `following` announces the next version."""
     terms = await held.book.in_force(as_of or now)
     found = await _found(caller.pool, terms.policy.number)
-    return answer(_shape(found, held.book), headers={"Cache-Control": "private, max-age=60"})
+    shape = _shape(found, held.book)
+    return answer(shape, headers={"Cache-Control": "private, max-age=60", "ETag": _etag(shape)})
 
 
 @router.get("/policy-versions", operation_id="list_policy_versions", response_model=Page[PolicyShape])

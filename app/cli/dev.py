@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPException
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from threading import Thread
@@ -144,6 +144,9 @@ def _child(name: str, command: Callable[[], object], environment: Mapping[str, s
 def _become(command: Callable[[], object], environment: Mapping[str, str]) -> None:
     """Run a command in a session of its own, so that Ctrl-C reaches only the process that started it."""
     os.setsid()
+    with suppress(OSError):
+        # So that one tells them apart, where the system lets a process name itself.
+        Path("/proc/self/comm").write_text(f"kawan-{current_process().name}", encoding="ascii")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.environ.update(environment)

@@ -334,12 +334,12 @@ def eventually(holds: Callable[[], bool], seconds: float = 8) -> bool:
 
 
 def children(server: EmbeddedPostgres, name: str = "") -> list[int]:
-    """The API and worker processes on a server's state, found by what they were given."""
+    """The API and worker processes on a server's state, found by what they were given and what they are called."""
     place = f"STATE_DIR={server.root.parent}".encode()
     return [
         int(path.name)
         for path in Path("/proc").glob("[0-9]*")
-        if place in _read(path / "environ").split(b"\0") and f"app\0{name}".encode() in _read(path / "cmdline")
+        if place in _read(path / "environ").split(b"\0") and f"kawan-{name}".encode() in _read(path / "comm")
     ]
 
 
