@@ -73,7 +73,6 @@ ifdef QUICK
 else
 	$(BIN)/python -m bench
 	$(BENCH)/bin/python -m bench.report
-	$(BIN)/python -m bench.worker
 	$(BENCH)/bin/python -m bench.calendar
 	$(BIN)/python -m bench.walls
 endif

@@ -30,7 +30,6 @@ from bench.same import Comparison
 from bench.stock import Caller, Original, Person
 
 STATE: Final = ROOT / "var" / "bench"
-RESULTS: Final = ROOT / "bench" / "results"
 SIZES: Final = (1_000, 100_000, 1_000_000)
 ROUNDS: Final = {8: 5, 1: 2, 32: 2}
 """How often each cell is measured, by connections."""
@@ -67,7 +66,7 @@ class Plan:
         return [json.loads(line) for line in self.raw.read_text().splitlines()] if self.raw.exists() else []
 
 
-FULL: Final = Plan(SIZES, ROUNDS, SECONDS, RESULTS / "raw.jsonl")
+FULL: Final = Plan(SIZES, ROUNDS, SECONDS, STATE / "raw.jsonl")
 QUICK: Final = Plan(SIZES[:1], {8: 1}, 1, STATE / "quick.jsonl")
 
 

@@ -1,4 +1,4 @@
-"""Writes what was measured as a table and plots: `python -m bench.report`, from bench/results/raw.jsonl."""
+"""Writes what was measured as a table and plots: `python -m bench.report`, from var/bench/raw.jsonl."""
 
 import json
 import statistics
@@ -11,6 +11,7 @@ from typing import Any, Final
 from matplotlib import pyplot as plt
 
 RESULTS: Final = Path(__file__).parent / "results"
+RAW: Final = Path(__file__).parent.parent / "var" / "bench" / "raw.jsonl"
 ELSEWHERE: Final = {"read": 5_800, "list": 2_900, "create": 3_100, "reply": 4_600, "prioritize": 3_500}
 """Requests a second of a hand-written floor on another machine of two cores, 8 connections, 100,000 tickets."""
 TARGETS: Final = {"read": 0.72, "list": 0.80, "create": 0.75, "reply": 0.75, "prioritize": 0.75, "escalate": 0.75}
@@ -128,12 +129,14 @@ def plots(cells: Cells) -> None:
 
 
 def main() -> None:
-    """Read the raw results, write the table and the plots; of another file only print the table."""
-    raw = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS / "raw.jsonl"
-    cells = medians(json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines())
-    if len(sys.argv) > 1:
+    """Keep the raw results that are whole, and write table and plots of them; of another file only print the table."""
+    raw = Path(sys.argv[1]) if len(sys.argv) > 1 else RAW
+    text = raw.read_text(encoding="utf-8")
+    cells = medians(json.loads(line) for line in text.splitlines())
+    if raw != RAW:
         print(table(cells))
         return
+    (RESULTS / "raw.jsonl").write_text(text, encoding="utf-8")
     (RESULTS / "table.md").write_text(table(cells), encoding="utf-8")
     plots(cells)
 
