@@ -139,7 +139,7 @@ class Bench:
         self, server: EmbeddedPostgres, callers: list[Caller], apps: Mapping[str, Served], seconds: int
     ) -> None:
         self.server, self.callers, self.apps, self.seconds = server, callers, apps, seconds
-        self.postmaster = int((server.data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        self.postmaster = cells.postmaster_of(server)
         self.original = asyncio.run(opened(apps["service"], server, callers))
         self.random = Random(stock.SEED)
         self.next = 0

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 
+from app.embedded import EmbeddedPostgres
 from bench.stock import TICKET, Caller
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -148,9 +149,9 @@ def measured(
     warm, real = given
     if warm:
         load(app, warm, connections, WARM_SECONDS)
-    before = processor(app.pids), _of_children(postmaster)
+    before = processor(app.pids), of_children(postmaster)
     found = load(app, real, connections, seconds)
-    after = processor(app.pids), _of_children(postmaster)
+    after = processor(app.pids), of_children(postmaster)
     count = max(found["requests"], 1)
     return found | {
         "per_second": found["requests"] / found["seconds"],
@@ -165,7 +166,12 @@ def processor(pids: Sequence[int]) -> float:
     return sum(_time(Path(f"/proc/{pid}/stat"))[1] for pid in pids)
 
 
-def _of_children(postmaster: int) -> float:
+def postmaster_of(server: EmbeddedPostgres) -> int:
+    """Return the number of the process that has started everything of a database's server."""
+    return int((server.data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+
+
+def of_children(postmaster: int) -> float:
     """Return the seconds of processor time of all that a database's server has started and that is there."""
     found = (_time(path) for path in Path("/proc").glob("[0-9]*/stat"))
     return sum(seconds for parent, seconds in found if parent == postmaster)

@@ -6,7 +6,6 @@ Everything in one run and in turns, so that only the ratios need to be believed:
 
 import asyncio
 import json
-import os
 import statistics
 import sys
 import time
@@ -26,10 +25,10 @@ from app.db.seal import Sealer
 from app.embedded import EmbeddedPostgres
 from app.main import create_app
 from app.settings import Settings
+from bench import cells, stock
 
 REQUESTS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5  # noqa: PLR2004  # the second argument
-TICK = os.sysconf("SC_CLK_TCK")
 Call = Callable[[int], Awaitable[httpx.Response]]
 Switch = tuple[list[str], list[str]]
 """Statements that put something there, and that take it away."""
@@ -39,19 +38,11 @@ class Costs:
     """Processor time of this process, and of everything the database's server has started."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
-        self.postmaster = int((server.data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        self.postmaster = cells.postmaster_of(server)
 
     def now(self) -> tuple[float, float]:
         """Return seconds of the application and of the database."""
-        database = 0
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                found = path.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(found[1]) == self.postmaster:
-                database += int(found[11]) + int(found[12])
-        return time.process_time(), database / TICK
+        return time.process_time(), cells.of_children(self.postmaster)
 
 
 async def measured(costs: Costs, call: Call) -> tuple[float, float]:
@@ -96,7 +87,7 @@ async def run(server: EmbeddedPostgres, state: Path) -> None:
     keys = await _keys(pool, state, now)
     settings = Settings(database_url=server.app_url, contact_database_url=server.contact_url)
     app = create_app(settings)
-    owner = await asyncpg.connect(server.owner_url.replace("+asyncpg", "", 1).replace("kawan_owner@", "postgres@", 1))
+    owner = await asyncpg.connect(stock.superuser_url(server))
     walled = [row[0] for row in await owner.fetch("SELECT relname FROM pg_class WHERE relrowsecurity")]
     audited = [
         row[0] for row in await owner.fetch("SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'note_change'")

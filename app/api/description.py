@@ -1,7 +1,7 @@
 """The OpenAPI description: what the framework knows, with every error declared and named alike."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,18 +48,18 @@ GUARDED: Final = (412,)
 REQUIRED: Final = (428,)
 
 
-def of(app: FastAPI, routes: Sequence[APIRoute]) -> Callable[[], dict[str, Any]]:
-    """Return the function that describes an application with these routes, once."""
+def of(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Return the function that describes an application, once."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _describe(app, routes)
+            app.openapi_schema = _describe(app)
         return app.openapi_schema
 
     return describe
 
 
-def _describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
+def _describe(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
@@ -75,7 +75,7 @@ def _describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     document["components"]["headers"]["X-Request-Id"]["required"] = True
     scheme = bearer.model.model_dump(mode="json", by_alias=True, exclude_none=True)
     document["components"]["securitySchemes"] = {bearer.scheme_name: scheme}
-    _name_access(routes, {each["operationId"]: each for path in document["paths"].values() for each in path.values()})
+    _name_access(app, {each["operationId"]: each for path in document["paths"].values() for each in path.values()})
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _declare_errors(path, method, operation)
@@ -86,13 +86,13 @@ def _describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
     return document
 
 
-def _name_access(routes: Sequence[APIRoute], operations: Mapping[str, dict[str, Any]]) -> None:
+def _name_access(app: FastAPI, operations: Mapping[str, dict[str, Any]]) -> None:
     """Say whom each operation is for, and which scope a limited credential needs for it."""
     by_act = {act.name.replace("-", "_"): set[Role]() for act in ACTS}
     for act in ACTS:
         by_act[act.name.replace("-", "_")] |= act.who - {Role.SERVICE}
-    for route in routes:
-        if not route.include_in_schema:
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
         operation = operations[str(route.operation_id)]
         declared = [dependency.call for dependency in route.dependant.dependencies]
@@ -127,6 +127,7 @@ NOWHERE: Final = frozenset({"send_message", "acknowledge_policy", "add_calendar_
 
 def _declare_headers(method: str, operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
     """Say which headers an answer carries: what has a version has a tag, and what is new is somewhere."""
+    keyed = any(each["name"] == "idempotency-key" for each in operation.get("parameters", ()))
     for status, response in operation["responses"].items():
         names = ["X-Request-Id"]
         names += ["RateLimit", "RateLimit-Policy"] if "security" in operation and status in COUNTED else []
@@ -137,10 +138,9 @@ def _declare_headers(method: str, operation: dict[str, Any], schemas: Mapping[st
             name = shape.rpartition("/")[2]
             tagged = name in TAGGED or "version" in schemas.get(name, {}).get("properties", {})
             names += ["Link"] if listed else ["ETag"] if tagged else []
-            names += (
-                ["Location"] if (method, status) == ("post", "201") and operation["operationId"] not in NOWHERE else []
-            )
-            names += ["Idempotency-Replayed"] if method == "post" and "security" in operation else []
+            made = (method, status) == ("post", "201") and operation["operationId"] not in NOWHERE
+            names += ["Location"] if made else []
+            names += ["Idempotency-Replayed"] if keyed else []
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 

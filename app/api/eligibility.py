@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -263,7 +263,7 @@ async def judge(
     contact_id: UUID | None,
     at: datetime,
     *,
-    drawing: bool | None = None,
+    drawing: Literal[True] | None = None,
 ) -> tuple[Decision, int | None]:
     """Fetch what a request is judged by, and judge it at an instant; `drawing` draws the next ref's number as well.
 

@@ -180,13 +180,13 @@ FOLLOWING: TypeAlias = Annotated[
 def serve(*, following: FOLLOWING = False) -> None:
     """Serve the API."""
     with plainly():
+        if following:
+            development.stop_with_parent()
         settings = load()
         log_at(settings.log_level)
         development.require_free(settings.host, settings.port)
         with database(settings) as found:
             asyncio.run(_require_walls(found, exposed=settings.exposed))
-            if following:
-                development.stop_with_parent()
             os.environ |= found.addresses | {"AUDIT_PUBLIC_KEYS": _audit_keys(settings)["AUDIT_PUBLIC_KEYS"]}
             # In development nobody is sent elsewhere.
             serving.run(settings, linger=0 if following else serving.LINGER_SECONDS)
@@ -196,6 +196,8 @@ def serve(*, following: FOLLOWING = False) -> None:
 def worker(*, following: FOLLOWING = False) -> None:
     """Look after the clocks: warnings, breaches, emergencies."""
     with plainly():
+        if following:
+            development.stop_with_parent()
         settings = load()
         log_at(settings.log_level)
         key = _audit_keys(settings)["AUDIT_KEY"]
@@ -205,8 +207,6 @@ def worker(*, following: FOLLOWING = False) -> None:
             )
         with database(settings) as found:
             asyncio.run(_require_connection(found.url))
-            if following:
-                development.stop_with_parent()
             asyncio.run(_work(settings, found.url, key))
 
 

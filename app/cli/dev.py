@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPException
-from multiprocessing import current_process, get_context
+from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from threading import Thread
@@ -83,8 +83,10 @@ def audit_key(state_dir: Path) -> str:
 
 
 def stop_with_parent() -> None:
-    """Stop this process when the one that started it is gone."""
-    Thread(target=_await_orphaned, args=(os.getppid(),), daemon=True).start()
+    """Stop this process when the one that started it is gone, or was before this could begin to look."""
+    forked_from = parent_process()
+    parent = forked_from.pid if forked_from else os.getppid()
+    Thread(target=_await_orphaned, args=(parent,), daemon=True).start()
 
 
 def _await_orphaned(parent: int) -> None:

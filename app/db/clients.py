@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ClauseElement, and_, func, literal_column, select, type_coerce
@@ -149,7 +149,7 @@ def _list(item: Any, *order: Any) -> Any:  # noqa: ANN401  # SQL expressions
 
 
 @one(Coverage)
-def coverage(client_id: UUID, contact_id: UUID | None, *, drawing: bool | None) -> ClauseElement:
+def coverage(client_id: UUID, contact_id: UUID | None, *, drawing: Literal[True] | None) -> ClauseElement:
     """Fetch what a request of a client is judged by; none where the client, or the contact, isn't there.
 
     `drawing` draws the number of the next ref along the way.

@@ -20,15 +20,11 @@ def bounded(query: Select[Any], length: ColumnElement[Any], *order: ColumnElemen
     rows = limited.subquery("limited")
     before = func.sum(rows.c.length).over(order_by=rows.c.place, rows=(None, -2))
     counted = select(*rows.c, func.coalesce(before, literal_column("0")).label("before")).subquery("counted")
-    fitting = counted.c.before < literal_column(str(MOST_CHARACTERS))
-    return select(*(counted.c[name] for name in names)).where(fitting).order_by(counted.c.place)
+    has_room = counted.c.before < literal_column(str(MOST_CHARACTERS))
+    return select(*(counted.c[name] for name in names)).where(has_room).order_by(counted.c.place)
 
 
 def fitting(lengths: Iterable[int]) -> int:
     """Return how many of a page's rows are shown: those before which less than enough is written."""
-    return sum(total - length < MOST_CHARACTERS for length, total in _running(lengths))
-
-
-def _running(lengths: Iterable[int]) -> Iterable[tuple[int, int]]:
-    known = list(lengths)
-    return zip(known, accumulate(known), strict=True)
+    *before, _total = accumulate(lengths, initial=0)
+    return sum(length < MOST_CHARACTERS for length in before)

@@ -63,11 +63,11 @@ class Pool:
         self._idle: list[Session] = []
         self._busy: set[Session] = set()
 
-    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109  # the driver's own
+    async def fetch(self, query: str, *args: object) -> list[Any]:
         """Run a statement on any connection and return its records."""
         connection = await self.acquire()
         try:
-            return await connection.fetch(query, *args, timeout=timeout)
+            return await connection.fetch(query, *args)
         finally:
             self.release(connection)
 
@@ -102,15 +102,14 @@ class Pool:
         self._places.release()
 
     async def close(self) -> None:
-        """Take leave of the database; who is still asking is cut off."""
-        for connection in self._busy:
-            connection.terminate()
-        for connection in self._taken():
-            try:
+        """Take leave of the database; who is still asking is cut off, and who isn't answered goes without a word."""
+        idle, self._idle = self._idle, []
+        try:
+            for connection in idle:
                 await connection.close()
-            except BaseException:
+        finally:
+            for connection in (*idle, *self._busy):
                 connection.terminate()
-                raise
 
 
 async def connect(url: str, *, size: int, role: str = HOUSE) -> Pool:
@@ -130,7 +129,11 @@ async def connect(url: str, *, size: int, role: str = HOUSE) -> Pool:
             server_settings={"role": role, **SESSION},
             connection_class=Session,
         )
-        await _prepare(connection)
+        try:
+            await _prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     pool = Pool(make, size)

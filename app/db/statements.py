@@ -136,7 +136,7 @@ class Statement(Generic[P, T]):
         known = {**get_type_hints(declare), **(hints or {})}
         self.hints = {name: known[name] for name in self.names}
         self.optional = {path: _at(path) for name, hint in self.hints.items() for path in _optional(name, hint)}
-        # Compiled when first asked for, as all of them together would take a second of each start.
+        # Compiled when first asked for, as all of them together are a good part of a start.
         self.variants: dict[frozenset[str], Compiled] = {}
 
     def variant(self, absent: frozenset[str]) -> "Compiled":
@@ -154,6 +154,8 @@ class Statement(Generic[P, T]):
             ConstraintError: a constraint refused the write.
         """
         values = dict(zip(self.names, args, strict=False)) | kwargs
+        if len(args) + len(kwargs) != len(self.names) or len(values) != len(self.names):
+            raise TypeError(f"a statement takes {self.names}, each once")
         absent = frozenset(path for path, value in self.optional.items() if value(values) is None)
         compiled = self.variants.get(absent) or self.variant(absent)
         rows = await answered(via.fetch(compiled.text, *(value(values) for value in compiled.values)))

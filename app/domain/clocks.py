@@ -234,12 +234,7 @@ def started(target: Target, number: int, at: datetime, terms: Terms) -> Cycle:
     return Cycle(
         clock=target.clock,
         number=number,
-        kind=target.kind,
-        clause=target.clause,
-        target=target.amount,
-        base=target.base,
-        warn_at=target.warn_at,
-        warn_base=target.warn_base,
+        **_promised(target),
         calendar_revision=terms.revision,
         started_at=at,
         due_at=terms.calendar.add(at, target.amount, target.base),
@@ -250,16 +245,20 @@ def moved(cycle: Cycle, target: Target | None, terms: Terms, at: datetime, pause
     """Return a cycle whose whole run is counted anew, past included; it goes on if it was superseded."""
     fresh = replace(cycle, calendar_revision=terms.revision, pauses=pauses, ended_at=None, end_reason=None)
     if target:
-        fresh = replace(
-            fresh,
-            kind=target.kind,
-            clause=target.clause,
-            target=target.amount,
-            base=target.base,
-            warn_at=target.warn_at,
-            warn_base=target.warn_base,
-        )
+        fresh = replace(fresh, **_promised(target))
     return replace(fresh, due_at=fresh.due(terms.calendar, at))
+
+
+def _promised(target: Target) -> dict[str, Any]:
+    """Return the fields of a cycle that say what is promised."""
+    return {
+        "kind": target.kind,
+        "clause": target.clause,
+        "target": target.amount,
+        "base": target.base,
+        "warn_at": target.warn_at,
+        "warn_base": target.warn_base,
+    }
 
 
 def promise(cycle: Cycle) -> dict[str, Json]:

@@ -286,22 +286,8 @@ def _going(cycle: Cycle, event: Event) -> Cycle:
 
 
 def _moved(cycle: Cycle, event: Event) -> Cycle:
-    data = event.data
-    promised = clocks.from_json(data)
-    return replace(
-        cycle,
-        kind=promised.kind,
-        clause=promised.clause,
-        target=promised.target,
-        base=promised.base,
-        warn_at=promised.warn_at,
-        warn_base=promised.warn_base,
-        calendar_revision=data["calendar_revision"],
-        pauses=clocks.pauses_from_json(data["pauses"]),
-        due_at=_instant(data["due_at"]),
-        ended_at=None,
-        end_reason=None,
-    )
+    """Take the promise as it is made anew; what was said of the one before stays said."""
+    return replace(clocks.from_json(event.data), warned=cycle.warned, detected_at=cycle.detected_at)
 
 
 _ON_CYCLE: Final[Mapping[EventKind, Effect]] = {

@@ -1,12 +1,14 @@
 """Frozen values: how one is made from another."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def replace(value: T, /, **changes: Any) -> T:  # noqa: ANN401  # the values of any fields
-    """Return a frozen dataclass without slots with some fields changed: `dataclasses.replace` in a tenth of its time.
+def replace(value: T, /, **changes: object) -> T:
+    """Return a frozen dataclass without slots with some fields changed: `dataclasses.replace` without its long way.
+
+    That calls `__init__` with every field, and a ticket has many.
 
     Raises:
         TypeError: it has no such field.

@@ -30,7 +30,7 @@ def whose_questions(viewer: Actor) -> Sequence[Role] | None:
 
 def asked(request: Mapping[str, Any], by: Role, viewer: Actor) -> Mapping[str, Any]:
     """Return what a refused request said, as a viewer may know: a client reads no reasons that the house gave."""
-    return request if by in CLIENTS or viewer.role not in CLIENTS else _without(request)
+    return request if by in CLIENTS or viewer.role not in CLIENTS else _for_clients(request)
 
 
 def internal_filter(viewer: Actor) -> bool | None:
@@ -42,7 +42,10 @@ def shown(event: Event, viewer: Actor) -> Mapping[str, Any]:
     """Return what an event tells a viewer: a client reads it without the house's reasons, rules and labels."""
     if viewer.role not in CLIENTS:
         return event.data
-    return {name: _without(value) for name, value in event.data.items() if name not in HOUSE_ONLY}
+    return {
+        name: _for_clients(value) if isinstance(value, Mapping) else value
+        for name, value in _for_clients(event.data).items()
+    }
 
 
 def told(event: Event, viewer: Actor) -> Sequence[str]:
@@ -55,10 +58,8 @@ def named(actor: Actor, viewer: Actor) -> UUID | None:
     return actor.id if actor.role in CLIENTS or viewer.role not in CLIENTS else None
 
 
-def _without(value: Any) -> Any:  # noqa: ANN401  # JSON
-    if not isinstance(value, Mapping):
-        return value
-    return {name: item for name, item in value.items() if name not in HOUSE_ONLY}
+def _for_clients(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in told.items() if name not in HOUSE_ONLY}
 
 
 def knows_the_house(viewer: Actor) -> bool:

@@ -18,8 +18,6 @@ log: Final = structlog.get_logger()
 KEYS_KEPT: Final = timedelta(hours=24)
 SEALED_EVERY: Final = timedelta(seconds=10)
 SELF_CHECKED_EVERY: Final = timedelta(hours=1)
-CHECKED_AGAIN: Final = timedelta(seconds=10)
-"""How long one rests after a check, whatever came of it."""
 
 
 async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.Event, sealer: Sealer) -> None:
@@ -40,21 +38,20 @@ async def run(url: str, *, interval: timedelta, test_clock: bool, stop: asyncio.
 async def _check_again_and_again(pool: Pool) -> None:
     while True:
         try:
-            await asyncio.sleep(await _until_next_check(pool))
-            found = await self_check.run(pool)
-            await upkeep.checked(pool, datetime.now(UTC), found.tickets, len(found.drifted))
+            if await check_is_due(pool, datetime.now(UTC)):
+                found = await self_check.run(pool)
+                await upkeep.checked(pool, datetime.now(UTC), found.tickets, len(found.drifted))
         except DatabaseUnavailableError as error:
             log.warning("self-check failed; trying again", reason=str(error))
         except Exception:
             log.exception("self-check failed; trying again")
-        await asyncio.sleep(CHECKED_AGAIN.total_seconds())
+        await asyncio.sleep(SELF_CHECKED_EVERY.total_seconds())
 
 
-async def _until_next_check(pool: Pool) -> float:
-    """Return in how many seconds a check is due: not for each worker anew, nor at each start of one."""
+async def check_is_due(pool: Pool, now: datetime) -> bool:
+    """Tell whether no worker has finished a self-check lately: one that starts needn't look at every ticket again."""
     known = await upkeep.readiness(pool)
-    at = known.checked_at if known else None
-    return max(0.0, (at + SELF_CHECKED_EVERY - datetime.now(UTC)).total_seconds()) if at else 0.0
+    return known is None or known.checked_at is None or now - known.checked_at > SELF_CHECKED_EVERY / 2
 
 
 async def _seal_again_and_again(pool: Pool, sealer: Sealer) -> None:

@@ -108,6 +108,16 @@ def test_every_operation_stands_in_the_matrix(app: tuple[FastAPI, httpx.AsyncCli
     assert len(MATRIX) * len(ROLES) == 602
 
 
+def test_every_operation_is_described_with_the_scope_of_its_row(app: tuple[FastAPI, httpx.AsyncClient]) -> None:
+    paths = app[0].openapi()["paths"]
+    found = {operation["operationId"]: operation for methods in paths.values() for operation in methods.values()}
+    for row in MATRIX:
+        scopes = [] if row.scope == "-" else [row.scope]
+        assert found[row.name]["security"] == [{"bearer": scopes}], row.name
+        assert all(f"Scope: `{scope}`" in found[row.name]["description"] for scope in scopes), row.name
+    assert not any("security" in found[name] for name in PUBLIC)
+
+
 @pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.name)
 async def test_an_operation_is_open_to_the_roles_of_its_row(caller: Caller, row: Operation) -> None:
     for letter, (who, _) in ROLES.items():

@@ -1,9 +1,12 @@
 """The self-check: drift is 0 whatever was done, and anything written past the events is found."""
 
+from datetime import UTC, datetime, timedelta
+
 import asyncpg
 import pytest
 
-from app.worker import self_check
+from app.db import upkeep
+from app.worker import loop, self_check
 from tests.api.conftest import Desk
 
 TAMPERED = [
@@ -44,3 +47,10 @@ async def test_what_was_written_past_the_events_is_found(desk: Desk, tampering: 
         await connection.close()
     found = await self_check.run(desk.pool)
     assert len(found.drifted) == 1
+
+
+async def test_a_worker_that_starts_leaves_out_what_another_has_just_checked(desk: Desk) -> None:
+    at = datetime.now(UTC)
+    await upkeep.checked(desk.pool, at, 0, 0)
+    due = {minutes: await loop.check_is_due(desk.pool, at + timedelta(minutes=minutes)) for minutes in (1, 29, 31, 60)}
+    assert due == {1: False, 29: False, 31: True, 60: True}

@@ -1,6 +1,7 @@
 """Tickets over HTTP: the answer's shape, idempotency, versions, lists, messages and what time does to them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -456,22 +457,23 @@ async def test_without_the_guard_they_leave_more(desk: Desk, monkeypatch: pytest
         await connection.close()
 
 
+def outrun(monkeypatch: pytest.MonkeyPatch, others: Callable[[], Awaitable[Any]]) -> None:
+    """Let others do something between the reading and the writing of the next act."""
+    save = tickets.save
+
+    async def racing(*args: Any) -> bool:
+        monkeypatch.setattr(tickets, "save", save)
+        await others()
+        return await save(*args)
+
+    monkeypatch.setattr(tickets, "save", racing)
+
+
 async def test_a_lost_race_is_decided_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ticket that moves on between reading and writing is read again: nothing is overwritten."""
     ticket = await desk.open()
     path = f"/v1/tickets/{ticket['id']}"
-    raced = False
-    save = tickets.save
-
-    class Racing:
-        async def __call__(self, *args: Any) -> bool:
-            nonlocal raced
-            if not raced:
-                raced = True
-                await desk.call("standard", "POST", f"{path}/messages", {"text": "in between"})
-            return await save(*args)
-
-    monkeypatch.setattr(tickets, "save", Racing())
+    outrun(monkeypatch, lambda: desk.say("standard", ticket, "in between"))
     response = await desk.call("agent", "POST", f"{path}/acknowledge", {})
     assert (response.status_code, response.headers["ETag"]) == (200, '"3"')
     kinds = [event["kind"] for event in await desk.events(ticket)]
@@ -483,18 +485,7 @@ async def test_a_clients_word_reopens_what_was_resolved_while_it_was_on_its_way(
 ) -> None:
     ticket = await desk.open()
     await desk.act("agent", ticket, "acknowledge")
-    raced = False
-    save = tickets.save
-
-    class Racing:
-        async def __call__(self, *args: Any) -> bool:
-            nonlocal raced
-            if not raced:
-                raced = True
-                await desk.act("agent", ticket, "resolve", resolution="fixed", text="Mended.")
-            return await save(*args)
-
-    monkeypatch.setattr(tickets, "save", Racing())
+    outrun(monkeypatch, lambda: desk.act("agent", ticket, "resolve", resolution="fixed", text="Mended."))
     await desk.say("standard", ticket, "It is still broken.")
     assert (await desk.get("standard", f"/v1/tickets/{ticket['id']}"))["status"] == "open"
 

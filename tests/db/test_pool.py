@@ -48,9 +48,11 @@ async def test_a_database_that_says_nothing_any_more_is_given_up_and_left_in_tim
         pool = await pools.connect(f"postgresql+asyncpg://kawan_app@127.0.0.1:{proxy.port}{name}", size=1)
         proxy.become(Network.BLACK_HOLE)
         with pytest.raises(TimeoutError):
-            await pool.fetch("SELECT 1", timeout=0.1)
+            async with asyncio.timeout(0.1):
+                await pool.fetch("SELECT 1")
         proxy.become(Network.WHOLE)
-        assert await pool.fetch("SELECT 1", timeout=1)
+        async with asyncio.timeout(1):
+            assert await pool.fetch("SELECT 1")
         proxy.become(Network.BLACK_HOLE)
         began = time.monotonic()
         await pools.close(pool)

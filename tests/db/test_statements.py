@@ -116,3 +116,14 @@ def test_instants_ids_and_amounts_are_kept_as_json() -> None:
     }
     with pytest.raises(TypeError):
         statements.encode({"what": object()})
+
+
+async def test_an_argument_left_out_is_no_absent_one() -> None:
+    @many(Pair)
+    def found(ref: str | None, most: int) -> ClauseElement:
+        return select(tickets.c.id, tickets.c.priority).where(tickets.c.ref == ref).limit(most)
+
+    arguments: list[Any] = [("KE-1",), ("KE-1", 2, 3)]
+    for some in arguments:
+        with pytest.raises(TypeError, match="each once"):
+            await found(None, *some)  # type: ignore[arg-type]  # what the type checker forbids is what is tried

@@ -1,5 +1,6 @@
 """The fold and what is stored of it: nothing that can happen, and nothing a ticket holds, is forgotten."""
 
+import dataclasses
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import pytest
 
 from app.db.tickets import CYCLE_MUTABLE, MUTABLE
-from app.domain import fold, passing
+from app.domain import fold, frozen, passing
 from app.domain.clocks import Cycle
-from app.domain.events import EventKind
+from app.domain.events import SERVICE, Event, EventKind
 from app.domain.ticket import Ticket
 from tests.domain.test_lives import Life, Priority
 
@@ -45,3 +46,11 @@ def test_a_step_of_time_that_changes_nothing_is_a_fault_and_no_endless_loop(monk
     monkeypatch.setattr(passing, "_break", nothing)
     with pytest.raises(RuntimeError, match="for ever"):
         passing.swept(life.ticket, life.terms, start.replace(day=9))
+
+
+def test_a_value_made_from_another_has_its_fields_and_no_others() -> None:
+    event = Event(EventKind.MESSAGE_SENT, datetime(2026, 1, 5, 2, tzinfo=UTC), SERVICE, {"text": "Yes."})
+    changed = frozen.replace(event, number=2)
+    assert (changed, event.number) == (dataclasses.replace(event, number=2), 0)
+    with pytest.raises(TypeError, match="Event has no colour"):
+        frozen.replace(event, colour="red")
