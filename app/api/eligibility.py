@@ -168,6 +168,7 @@ async def check_eligibility(
     decision, _ = await judge(held, caller, body, body.description, client_id, contact_id, at)
     check = stored(decision, caller, client_id, contact_id, body.model_dump(mode="json"), now, attempt=False)
     if not store:
+        await once.replay()
         return answer(decision_shape(decision, None, client_id, now))
     shape = decision_shape(decision, check.id, client_id, now)
     headers = {"Location": f"/v1/eligibility-checks/{check.id}", "Content-Type": "application/json"}
@@ -186,7 +187,7 @@ async def list_eligibility_checks(
         return answer(Page[StoredCheckShape](items=[], next_cursor=None))
     narrowed = replace(scope, client_id=scope.client_id or client_id)
     found = await checks.page(caller.pool, narrowed, outcome, pages.after, pages.most)
-    page = pages.turn(found, words=lambda check: check.request.get("description"))
+    page = pages.turn(found, fits=lambda check: check.request is not None)
     items = [_stored_shape(check, caller) for check in page.rows]
     return answer(Page[StoredCheckShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 

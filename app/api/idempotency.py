@@ -100,7 +100,7 @@ async def once(
     """Read the key of a request.
 
     Whether an answer is kept under it need not be asked: the write that keeps one is undone where there is one
-    already, and whatever is refused asks first.
+    already, and whatever is refused asks first; so does what succeeds without a write.
     """
     digest = hashlib.sha256(str(request.url.query).encode() + b"\n" + await request.body()).digest()
     operation = f"{request.method} {request.url.path}"[:1024]

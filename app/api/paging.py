@@ -17,7 +17,6 @@ from pydantic import BaseModel
 
 from app.api.deps import Held
 from app.api.errors import Problem
-from app.db import pages
 from app.db.register import After
 
 Item = TypeVar("Item")
@@ -73,11 +72,10 @@ class Paging:
         self,
         found: Sequence[Item],
         place: Callable[[Item], Sequence[Any]] = newest,
-        words: Callable[[Item], str | None] | None = None,
+        fits: Callable[[Item], bool] = lambda _: True,
     ) -> Turned[Item]:
-        """Cut the rows that were fetched to one page; `words` are what a bounded page is bounded by."""
-        fits = len(found) if words is None else pages.fitting(len(words(row) or "") for row in found)
-        limit = min(self.limit, fits)
+        """Cut the rows that were fetched to one page; of a bounded one those that fit."""
+        limit = min(self.limit, sum(map(fits, found)))
         last = found[limit - 1] if len(found) > limit else None
         next_cursor, headers = _next_page(self.request, self.secret, None if last is None else place(last))
         return Turned(found[:limit], next_cursor, headers)

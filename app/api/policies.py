@@ -176,6 +176,7 @@ async def publish_policy_version(
     upcoming = held.book.upcoming(body, now)
     _require_own_instant(upcoming, held.book)
     if not store:
+        await once.replay()
         return answer(_shape(upcoming, held.book))
     return await once.write(lambda: _publish(held, caller, body, once))
 

@@ -311,4 +311,4 @@ async def events_page(caller: Caller, found: Ticket, pages: Paging, selection: S
     after = pages.place[0] if pages.place else 0
     seen = replace(selection, internal=visibility.internal_filter(caller.actor))
     rows = await events.of_ticket(caller.pool, found.client_id, found.id, after, seen, pages.most)
-    return pages.turn(rows, lambda event: (event.number,), lambda event: event.data.get("text"))
+    return pages.turn(rows, lambda event: (event.number,), lambda event: event.data is not None)

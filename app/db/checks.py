@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Select, Text, and_, func, insert, literal_column, or_, select, tuple_
+from sqlalchemy import ClauseElement, Select, and_, func, insert, or_, select, tuple_
 
 from app.db.audit import By
 from app.db.idempotency import Answer, together
@@ -112,7 +112,7 @@ def get(id: UUID, scope: Scope) -> ClauseElement:  # noqa: A002  # the column's 
 
 @many(Found)
 def page(scope: Scope, outcome: str | None, after: After | None, most: int) -> ClauseElement:
-    """List stored decisions, the newest first."""
+    """List stored decisions, the newest first, as many as fit on a page."""
     table = eligibility_checks.c
     newest = (table.created_at.desc(), table.id.desc())
     query = _scoped(_found().order_by(*newest).limit(most), scope)
@@ -120,5 +120,4 @@ def page(scope: Scope, outcome: str | None, after: After | None, most: int) -> C
         query = query.where(table.outcome == outcome)
     if after is not None:
         query = query.where(tuple_(table.created_at, table.id) < tuple_(after.created_at, after.id))
-    words = func.char_length(table.request.op("->>", return_type=Text())(literal_column("'description'")))
-    return bounded(query, func.coalesce(words, literal_column("0")), *newest)
+    return bounded(query, "request", *newest)

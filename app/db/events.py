@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Select, Text, func, literal_column, select, type_coerce
+from sqlalchemy import ClauseElement, Select, func, literal_column, select, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.pages import bounded
@@ -58,7 +58,7 @@ def _of_ticket(client_id: UUID, ticket_id: UUID, data: Any) -> Select[Any]:  # n
 
 @many(Event)
 def of_ticket(client_id: UUID, ticket_id: UUID, after: int, only: Selection, most: int) -> ClauseElement:
-    """List a ticket's events after a number, in their order."""
+    """List a ticket's events after a number, in their order, as many as fit on a page."""
     table = events.c
     query = _of_ticket(client_id, ticket_id, table.data).where(table.number > after).limit(most)
     if only.until is not None:
@@ -67,8 +67,7 @@ def of_ticket(client_id: UUID, ticket_id: UUID, after: int, only: Selection, mos
         query = query.where(table.kind == func.any(only.kinds))
     if only.internal is not None:
         query = query.where(table.internal == only.internal)
-    words = func.char_length(table.data.op("->>", return_type=Text())(literal_column("'text'")))
-    return bounded(query, func.coalesce(words, literal_column("0")), table.number)
+    return bounded(query, "data", table.number)
 
 
 @many(Event)

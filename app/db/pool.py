@@ -95,9 +95,11 @@ class Pool:
             yield self._idle.pop()
 
     def release(self, connection: Session) -> None:
-        """Give a connection back; one that has ended makes room for another."""
+        """Give a connection back; one that has ended, or is left in a transaction, makes room for another."""
         self._busy.discard(connection)
-        if not connection.is_closed():
+        if connection.is_closed() or connection.is_in_transaction():
+            connection.terminate()
+        else:
             self._idle.append(connection)
         self._places.release()
 

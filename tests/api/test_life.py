@@ -520,3 +520,29 @@ async def test_a_page_ends_where_enough_is_written_on_it(desk: Desk) -> None:
     checks = await walked(desk, "standard", "/v1/eligibility-checks")
     assert [len(page) for page in checks] == [13, 1]
     assert len({check["id"] for page in checks for check in page}) == 14
+
+
+async def test_whatever_is_written_counts_for_a_page(desk: Desk) -> None:
+    """Reasons as well as words: an act may have as long a one as a message."""
+    ticket = await desk.open()
+    for number in range(14):
+        priority = "high" if number % 2 else "low"
+        await desk.act("agent", ticket, "prioritize", priority=priority, reason="x" * 20_000)
+    told = await walked(desk, "agent", f"/v1/tickets/{ticket['id']}/events")
+    assert len(told) == 2
+    numbers = [event["number"] for page in told for event in page]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert sum(event["kind"] == "ticket.prioritized" for page in told for event in page) == 14
+    stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
+    assert stored is not None
+    fetched = await stored_events.of_ticket(desk.pool, stored.client_id, stored.id, 0, stored_events.Selection(), 201)
+    # Of what doesn't fit one is fetched, and without its words.
+    assert [event.data is None for event in fetched] == [False] * len(told[0]) + [True]
+
+
+async def test_a_preview_under_a_used_key_is_another_request(desk: Desk) -> None:
+    body = {"channel": "portal", "category": "incident"}
+    key = {"Idempotency-Key": "once"}
+    stored = await desk.call("standard", "POST", "/v1/eligibility-checks", body, headers=key)
+    preview = await desk.call("standard", "POST", "/v1/eligibility-checks?store=false", body, headers=key)
+    assert (stored.status_code, preview.status_code, preview.json()["code"]) == (201, 422, "idempotency_key_reused")
