@@ -525,14 +525,14 @@ async def test_a_page_ends_where_enough_is_written_on_it(desk: Desk) -> None:
 async def test_whatever_is_written_counts_for_a_page(desk: Desk) -> None:
     """Reasons as well as words: an act may have as long a one as a message."""
     ticket = await desk.open()
-    for number in range(14):
+    for number in range(20):
         priority = "high" if number % 2 else "low"
         await desk.act("agent", ticket, "prioritize", priority=priority, reason="x" * 20_000)
     told = await walked(desk, "agent", f"/v1/tickets/{ticket['id']}/events")
     assert len(told) == 2
     numbers = [event["number"] for page in told for event in page]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert sum(event["kind"] == "ticket.prioritized" for page in told for event in page) == 14
+    assert sum(event["kind"] == "ticket.prioritized" for page in told for event in page) == 20
     stored = await tickets.get(desk.pool, None, ticket["ref"], tickets.Scope())
     assert stored is not None
     fetched = await stored_events.of_ticket(desk.pool, stored.client_id, stored.id, 0, stored_events.Selection(), 201)
