@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app.api import (
@@ -29,11 +28,12 @@ from app.api import (
     ticket_triage,
     tickets,
 )
-from app.api.deps import Allowed, Needs, Runtime, everybody
+from app.api.deps import Allowed, Runtime, everybody
 from app.api.errors import HANDLERS
-from app.api.front_door import Compressed, Methods, RequestId
+from app.api.front_door import Compressed, Methods, RequestId, Route
 from app.db import migrations, seal, upkeep
 from app.db import pool as pools
+from app.db.lease import Lease
 from app.db.policies import Book
 from app.db.pool import Pool
 from app.outside import identity
@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     framework, pages = (FastAPIOffline, {"redoc_url": None}) if found.serves_docs else (FastAPI, NO_PAGES)
     app: FastAPI = framework(redirect_slashes=False, lifespan=_lifespan(found), **pages, **description.ABOUT)
     routers = (*ROUTERS, system.test_router) if found.test_clock else ROUTERS
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
     require_declared(routes)
     # As they are: a router included as a router is looked through route by route in four times the time.
     app.router.routes.extend(routes)
@@ -100,7 +100,7 @@ class UndeclaredOperationError(Exception):
     """An operation that doesn't declare who may call it, or with which scope: nothing is open by oversight."""
 
 
-def require_declared(routes: Sequence[APIRoute]) -> None:
+def require_declared(routes: Sequence[Route]) -> None:
     """See that each operation declares its roles and its area, or that everybody may call it.
 
     Raises:
@@ -110,15 +110,15 @@ def require_declared(routes: Sequence[APIRoute]) -> None:
         route.name
         for route in routes
         for declared in [set(_declared(route.dependant))]
-        if not declared.issuperset({Allowed, Needs}) and everybody not in declared
+        if (Allowed not in declared or route.needs is None) and everybody not in declared
     ]
     if undeclared:
         raise UndeclaredOperationError(f"say who may call {', '.join(undeclared)}, and with which scope")
 
 
 def _declared(dependency: Any) -> Iterator[Any]:  # noqa: ANN401  # the framework's own
-    """Yield what a route depends on, at any depth: declarations by their kind, anything else as itself."""
-    yield type(dependency.call) if isinstance(dependency.call, Allowed | Needs) else dependency.call
+    """Yield what a route depends on, at any depth: a declaration of roles by its kind, anything else as itself."""
+    yield Allowed if isinstance(dependency.call, Allowed) else dependency.call
     for deeper in dependency.dependencies:
         yield from _declared(deeper)
 
@@ -137,6 +137,7 @@ def _lifespan(settings: Settings) -> Any:  # noqa: ANN401  # what the framework 
             app.state.runtime = Runtime(
                 pool=pool,
                 contact_pool=contact_pool,
+                bearers=Lease(),
                 book=Book(pool),
                 cursor_secret=await _secret(pool, "cursors"),
                 issuers=Issuers((_believed(issuer) for issuer in settings.issuers), http),

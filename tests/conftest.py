@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.cli.commands import log_at
-from app.db import migrations
+from app.db import lease, migrations
 from app.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,14 @@ STATE = ROOT / "var" / "tests"
 def _log() -> None:
     """Log as the service does, but for its requests: a test makes thousands."""
     log_at("warning")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _brief_leases() -> Iterator[None]:
+    """Remember as the service does, but for less time: each change of terms and keys waits for it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lease, "SECONDS", 0.05)
+        yield
 
 
 @pytest.fixture(scope="session")

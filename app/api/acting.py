@@ -11,7 +11,7 @@ from fastapi import Depends, Header, Query
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Caller, Held, Now, Runtime, Writer
+from app.api.deps import Caller, Writer
 from app.api.errors import Problem
 from app.api.idempotency import Once, OnceOnly
 from app.api.shapes import ETAGS, Instant, Told, answer, etag, matches
@@ -54,7 +54,7 @@ async def find(caller: Caller, ticket_id: str, scope: Scope) -> Ticket | None:
     return None
 
 
-async def seen(held: Runtime, caller: Caller, ticket_id: str) -> tuple[Ticket, Terms]:
+async def seen(caller: Caller, ticket_id: str) -> tuple[Ticket, Terms]:
     """Find a ticket among those that the caller may know of, with the terms it was opened under.
 
     Raises:
@@ -63,20 +63,18 @@ async def seen(held: Runtime, caller: Caller, ticket_id: str) -> tuple[Ticket, T
     found = await find(caller, ticket_id, caller.scope)
     if found is None:
         raise errors.not_found()
-    return found, await held.book.of(found.policy_version, found.calendar_revision)
+    return found, await caller.held.book.of(found.policy_version, found.calendar_revision)
 
 
-async def seen_at(
-    held: Runtime, caller: Caller, ticket_id: str, as_of: datetime | None, now: datetime
-) -> tuple[Ticket, Terms]:
+async def seen_at(caller: Caller, ticket_id: str, as_of: datetime | None) -> tuple[Ticket, Terms]:
     """Find a ticket as it was at an instant: the fold of what had happened by then.
 
     Raises:
         Problem: 404, also where it wasn't there yet.
     """
-    found, latest = await seen(held, caller, ticket_id)
+    found, latest = await seen(caller, ticket_id)
     if as_of is None or as_of >= found.last_event_at:
-        return known(found, latest, as_of or now)
+        return known(found, latest, as_of or caller.now)
     terms = latest.as_of(as_of)
     story = await events.story(caller.pool, found.client_id, found.id, as_of)
     if not story:
@@ -90,30 +88,26 @@ def known(found: Ticket, latest: Terms, at: datetime) -> tuple[Ticket, Terms]:
     return passing.known_by(found, terms, at), terms
 
 
-async def seen_on_page(
-    held: Runtime, caller: Caller, ids: Sequence[UUID], now: datetime
-) -> dict[UUID, tuple[Ticket, Terms]]:
+async def seen_on_page(caller: Caller, ids: Sequence[UUID]) -> dict[UUID, tuple[Ticket, Terms]]:
     """Find the tickets of a page whole, among those that the caller may know of, each as it is seen by itself."""
     found = await tickets.whole(caller.pool, ids, caller.scope)
-    latest = {ticket.id: await held.book.of(ticket.policy_version, ticket.calendar_revision) for ticket in found}
-    return {ticket.id: known(ticket, latest[ticket.id], now) for ticket in found}
+    latest = {ticket.id: await caller.held.book.of(ticket.policy_version, ticket.calendar_revision) for ticket in found}
+    return {ticket.id: known(ticket, latest[ticket.id], caller.now) for ticket in found}
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
     """Somebody about to act on a ticket."""
 
-    held: Runtime
     caller: Caller
-    now: datetime
     once: Once
     ticket_id: str
     if_match: str | None
 
     async def case(self) -> Case:
         """Return the ticket as it stands for the caller now."""
-        found, terms = await seen(self.held, self.caller, self.ticket_id)
-        return passing.case_of(found, terms, actor=self.caller.actor, now=self.now)
+        found, terms = await seen(self.caller, self.ticket_id)
+        return passing.case_of(found, terms, actor=self.caller.actor, now=self.caller.now)
 
     async def do(self, decide: Decide, show: Show | None = None) -> Response:
         """Fetch, decide, store; and read again where somebody else was faster.
@@ -123,7 +117,7 @@ class Acting:
             ActError: the act isn't open to the caller.
         """
         for _ in range(TRIES):
-            found, terms = await seen(self.held, self.caller, self.ticket_id)
+            found, terms = await seen(self.caller, self.ticket_id)
             happened = await self._decided(found, terms, decide)
             changed = fold.fold(found, happened)
             status, shape = (show or self._ticket)(changed, terms, happened)
@@ -134,7 +128,7 @@ class Acting:
             if await self.once.write(lambda: tickets.save(self.caller.pool, changed, story, kept)):  # noqa: B023  # called at once
                 return answer(shape, status=status, headers=headers)
             await self.once.replay()
-            await self.held.book.read()
+            await self.caller.held.book.read()
         raise Problem("concurrent_update", "Others are changing this ticket right now; read it and try again.")
 
     async def _decided(self, found: Ticket, terms: Terms, decide: Decide) -> tuple[Event, ...]:
@@ -143,18 +137,16 @@ class Acting:
                 "precondition_failed",
                 "The ticket has moved on since the version you named; read it again, then decide again.",
             )
-        decided = decide(passing.case_of(found, terms, actor=self.caller.actor, now=self.now))
+        decided = decide(passing.case_of(found, terms, actor=self.caller.actor, now=self.caller.now))
         return fold.numbered(found, await decided if isinstance(decided, Awaitable) else decided)
 
     def _ticket(self, changed: Ticket, terms: Terms, _happened: tuple[Event, ...]) -> tuple[int, Told]:
-        return 200, ticket_shape(changed, terms, self.caller.actor, max(self.now, changed.last_event_at))
+        return 200, ticket_shape(changed, terms, self.caller.actor, max(self.caller.now, changed.last_event_at))
 
 
-async def acting(
-    ticket_id: str, held: Held, caller: Writer, now: Now, once: OnceOnly, if_match: IfMatch = None
-) -> Acting:
+async def acting(ticket_id: str, caller: Writer, once: OnceOnly, if_match: IfMatch = None) -> Acting:
     """Read who is about to act, on what, and when."""
-    return Acting(held, caller, now, once, ticket_id, if_match)
+    return Acting(caller, once, ticket_id, if_match)
 
 
 ActingOn: TypeAlias = Annotated[Acting, Depends(acting)]

@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Held, Needs, Overseer
-from app.api.front_door import Route
+from app.api.deps import Overseer
+from app.api.front_door import route_of
 from app.api.paging import Page, Pages
 from app.api.shapes import Instant, Told, answer
 from app.db import audit, seal
@@ -20,7 +20,7 @@ from app.db.seal import Receipt, Wrong
 from app.domain.errors import FieldError
 from app.domain.events import Role
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=Route, dependencies=[Depends(Needs("audit"))])
+router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=route_of("audit"))
 
 VERIFYING_SECONDS: Final = 1.5
 MOST_NUMBER: Final = 2**31 - 1
@@ -82,8 +82,7 @@ class VerificationShape(Told):
 
 @router.get("/entries", operation_id="list_audit_entries", response_model=Page[EntryShape])
 async def list_audit_entries(
-    held: Held,
-    _caller: Overseer,
+    caller: Overseer,
     pages: Pages,
     subject: Subject = None,
     subject_id: Annotated[str | None, Query(max_length=64)] = None,
@@ -98,16 +97,16 @@ async def list_audit_entries(
     reviews, calendars and overrides, whoever made them and however. What happens to tickets is in their events.
     """
     sought = Sought(subject, subject_id, client_id, actor_id, since, until)
-    found = await audit.page(held.pool, sought, pages.place[0] if pages.place else None, pages.most)
+    found = await audit.page(caller.held.pool, sought, pages.place[0] if pages.place else None, pages.most)
     page = pages.turn(found, lambda entry: (entry.position,))
     items = [_entry(entry) for entry in page.rows]
     return answer(Page[EntryShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 @router.get("/checkpoints", operation_id="list_audit_checkpoints", response_model=Page[CheckpointShape])
-async def list_audit_checkpoints(held: Held, _caller: Overseer, pages: Pages) -> Response:
+async def list_audit_checkpoints(caller: Overseer, pages: Pages) -> Response:
     """List the seals in their order; keep number and digest of the last one elsewhere, as a receipt."""
-    found = await audit.checkpoints(held.pool, pages.place[0] if pages.place else 0, pages.most)
+    found = await audit.checkpoints(caller.held.pool, pages.place[0] if pages.place else 0, pages.most)
     page = pages.turn(found, lambda checkpoint: (checkpoint.number,))
     items = [CheckpointShape.model_validate(asdict(checkpoint)) for checkpoint in page.rows]
     return answer(Page[CheckpointShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
@@ -115,8 +114,7 @@ async def list_audit_checkpoints(held: Held, _caller: Overseer, pages: Pages) ->
 
 @router.get("/verification", operation_id="verify_audit", response_model=VerificationShape)
 async def verify_audit(
-    held: Held,
-    _caller: Overseer,
+    caller: Overseer,
     after: Annotated[int, Query(ge=0, le=MOST_NUMBER, description="Go on after this checkpoint.")] = 0,
     receipt: Annotated[str | None, Query(max_length=80, description="A checkpoint as kept: `number:digest`.")] = None,
 ) -> Response:
@@ -127,7 +125,7 @@ async def verify_audit(
     until `next_after` is null.
     """
     found = await seal.verify(
-        held.pool, held.audit_keys, after=after, receipt=_receipt(receipt), seconds=VERIFYING_SECONDS
+        caller.held.pool, caller.held.audit_keys, after=after, receipt=_receipt(receipt), seconds=VERIFYING_SECONDS
     )
     shape = VerificationShape(
         sound=not found.findings,

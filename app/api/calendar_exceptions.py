@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from app.api import calendars, errors
 from app.api.calendars import CalendarShape, ExceptionShape
-from app.api.deps import Held, House, Manager, Needs, Now, Runtime
+from app.api.deps import House, Manager, Runtime
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.shapes import Day, Told, answer
 from app.db import idempotency, policies, tickets
@@ -24,9 +24,7 @@ from app.db.statements import ConstraintError
 from app.domain.errors import FieldError
 from app.domain.hours import HoursReader
 
-router = APIRouter(
-    prefix="/v1/calendars", tags=["calendars"], route_class=Route, dependencies=[Depends(Needs("calendars"))]
-)
+router = APIRouter(prefix="/v1/calendars", tags=["calendars"], route_class=route_of("calendars"))
 
 OnDate = Annotated[Day, Path(description="The local date, as YYYY-MM-DD.")]
 
@@ -41,10 +39,10 @@ class RevisionShape(Told):
 
 
 @router.get("/{calendar_id}/exceptions", operation_id="list_calendar_exceptions", response_model=RevisionShape)
-async def list_calendar_exceptions(calendar_id: UUID, held: Held, _caller: House, now: Now) -> Response:
+async def list_calendar_exceptions(calendar_id: UUID, caller: House) -> Response:
     """List the dated exceptions of a calendar in the order of their dates."""
-    await calendars.find(held, calendar_id, now)
-    latest = (await policies.revisions(held.pool, calendar_id))[-1]
+    await calendars.find(caller.held, calendar_id, caller.now)
+    latest = (await policies.revisions(caller.held.pool, calendar_id))[-1]
     shape = RevisionShape(
         calendar_id=calendar_id,
         revision=latest.revision,
@@ -57,9 +55,7 @@ async def list_calendar_exceptions(calendar_id: UUID, held: Held, _caller: House
 @router.post(
     "/{calendar_id}/exceptions", operation_id="add_calendar_exception", status_code=201, response_model=CalendarShape
 )
-async def add_calendar_exception(
-    calendar_id: UUID, body: ExceptionShape, held: Held, caller: Manager, now: Now, once: OnceOnly
-) -> Response:
+async def add_calendar_exception(calendar_id: UUID, body: ExceptionShape, caller: Manager, once: OnceOnly) -> Response:
     """Add an exception: a holiday (no hours) or a half day.
 
     Every running, unbroken promise that this calendar counts for is counted anew: its due date moves,
@@ -68,25 +64,23 @@ async def add_calendar_exception(
     reader = HoursReader()
     reader.exception(body.model_dump(), "")
     reader.finish()
-    row, _ = await calendars.find(held, calendar_id, now)
+    row, _ = await calendars.find(caller.held, calendar_id, caller.now)
     if any(entry["date"] == body.date for entry in row.exceptions):
         raise errors.invalid([FieldError("/date", "duplicate_date", "this date has an exception; remove it first")])
     exceptions = sorted([*row.exceptions, body.model_dump()], key=lambda entry: str(entry["date"]))
-    return await _revise(held, row, exceptions, caller.by(now), 201, once)
+    return await _revise(caller.held, row, exceptions, caller.by(), 201, once)
 
 
 @router.delete(
     "/{calendar_id}/exceptions/{date}", operation_id="remove_calendar_exception", response_model=CalendarShape
 )
-async def remove_calendar_exception(
-    calendar_id: UUID, date: OnDate, held: Held, caller: Manager, now: Now, once: OnceOnly
-) -> Response:
+async def remove_calendar_exception(calendar_id: UUID, date: OnDate, caller: Manager, once: OnceOnly) -> Response:
     """Remove the exception of a date; what is running is counted anew, as when one is added."""
-    row, _ = await calendars.find(held, calendar_id, now)
+    row, _ = await calendars.find(caller.held, calendar_id, caller.now)
     exceptions = [entry for entry in row.exceptions if entry["date"] != date.isoformat()]
     if len(exceptions) == len(row.exceptions):
         raise errors.not_found()
-    return await _revise(held, row, exceptions, caller.by(now), 200, once)
+    return await _revise(caller.held, row, exceptions, caller.by(), 200, once)
 
 
 async def _revise(
@@ -97,7 +91,8 @@ async def _revise(
     shape, headers = calendars.revised(row, exceptions, by.at)
     kept = once.answer(status, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: _store(held, revision, by, kept))
+        async with held.bearers.outlasted():
+            await once.write(lambda: _store(held, revision, by, kept))
     except ConstraintError as error:
         if error.name == "pk_calendar_revisions":
             detail = "Somebody else is changing this calendar right now; read it and try again."

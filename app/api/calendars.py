@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Held, House, Manager, Needs, Now, Runtime
+from app.api.deps import House, Manager, Runtime
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import OnceOnly
 from app.api.paging import Page, Pages
 from app.api.shapes import Given, Instant, Line, Seconds, SegmentShape, Told, answer
@@ -26,9 +26,7 @@ from app.db.statements import ConstraintError
 from app.domain import hours
 from app.domain.calendar import Base, BusinessCalendar
 
-router = APIRouter(
-    prefix="/v1/calendars", tags=["calendars"], route_class=Route, dependencies=[Depends(Needs("calendars"))]
-)
+router = APIRouter(prefix="/v1/calendars", tags=["calendars"], route_class=route_of("calendars"))
 
 LONGEST_TRACE: Final = 20_000
 CENTURY: Final = 100 * 366 * 86_400
@@ -102,16 +100,16 @@ class ElapsedShape(Told):
 
 
 @router.post("", operation_id="create_calendar", status_code=201, response_model=CalendarShape)
-async def create_calendar(body: CalendarRequest, held: Held, caller: Manager, now: Now, once: OnceOnly) -> Response:
+async def create_calendar(body: CalendarRequest, caller: Manager, once: OnceOnly) -> Response:
     """Create a calendar; one without open time in the next 366 days is refused."""
     document = body.model_dump(exclude={"name"})
-    found = _opening(BusinessCalendar.parse(document), now)
+    found = _opening(BusinessCalendar.parse(document), caller.now)
     kept = Calendar(
         id=ids.new_id(),
         name=body.name,
         timezone=body.timezone,
         weekly_hours=document["weekly_hours"],
-        created_at=now,
+        created_at=caller.now,
         revision=1,
         exceptions=document["exceptions"],
     )
@@ -119,7 +117,7 @@ async def create_calendar(body: CalendarRequest, held: Held, caller: Manager, no
     headers = {"Location": f"/v1/calendars/{kept.id}", "ETag": _etag(found)}
     answered = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: policies.add_calendar(held.pool, kept, answered, caller.by(now)))
+        await once.write(lambda: policies.add_calendar(caller.held.pool, kept, answered, caller.by()))
     except ConstraintError as error:
         if error.name == "uq_calendars_name":
             raise Problem("name_taken", "Another calendar has this name already; choose another one.") from None
@@ -128,18 +126,18 @@ async def create_calendar(body: CalendarRequest, held: Held, caller: Manager, no
 
 
 @router.get("", operation_id="list_calendars", response_model=Page[CalendarShape])
-async def list_calendars(held: Held, _caller: House, now: Now, pages: Pages) -> Response:
+async def list_calendars(caller: House, pages: Pages) -> Response:
     """List the calendars, the newest first."""
-    page = pages.turn(await policies.page(held.pool, pages.after, pages.most))
-    rows = [_in_force(held, row, now) for row in page.rows]
+    page = pages.turn(await policies.page(caller.held.pool, pages.after, pages.most))
+    rows = [_in_force(caller.held, row, caller.now) for row in page.rows]
     items = [_shape(row, _parsed(row)) for row in rows]
     return answer(Page[CalendarShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 @router.get("/{calendar_id}", operation_id="get_calendar", response_model=CalendarShape)
-async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller: House, now: Now) -> Response:
+async def get_calendar(request: Request, calendar_id: UUID, caller: House) -> Response:
     """Read a calendar; the desk's has the weekly hours of the policy in force."""
-    row, found = await find(held, calendar_id, now)
+    row, found = await find(caller.held, calendar_id, caller.now)
     headers = {"ETag": _etag(found), "Cache-Control": "private, max-age=60"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(None, 304, headers)
@@ -147,12 +145,10 @@ async def get_calendar(request: Request, calendar_id: UUID, held: Held, _caller:
 
 
 @router.get("/{calendar_id}/open", operation_id="get_calendar_open", response_model=OpenShape)
-async def get_calendar_open(
-    calendar_id: UUID, held: Held, _caller: House, now: Now, as_of: Instant | None = None
-) -> Response:
+async def get_calendar_open(calendar_id: UUID, caller: House, as_of: Instant | None = None) -> Response:
     """Ask whether the calendar is open at an instant, and when it next opens and closes."""
-    at = as_of or now
-    _, found = await find(held, calendar_id, at)
+    at = as_of or caller.now
+    _, found = await find(caller.held, calendar_id, at)
     opened = found.is_open(at)
     closes = found.next_close(at)
     shape = OpenShape(
@@ -169,14 +165,13 @@ async def get_calendar_open(
 @router.get("/{calendar_id}/due", operation_id="get_calendar_due", response_model=DueShape)
 async def get_calendar_due(
     calendar_id: UUID,
-    held: Held,
-    _caller: House,
+    caller: House,
     start: Instant,
     seconds: Span,
     base: InBase = Base.BUSINESS_HOURS,
 ) -> Response:
     """Compute the first instant by which an amount of time has counted; negative seconds go back."""
-    _, found = await find(held, calendar_id, start)
+    _, found = await find(caller.held, calendar_id, start)
     due_at = found.add(start, timedelta(seconds=seconds), base)
     shape = DueShape(
         due_at=due_at,
@@ -190,10 +185,10 @@ async def get_calendar_due(
 
 @router.get("/{calendar_id}/elapsed", operation_id="get_calendar_elapsed", response_model=ElapsedShape)
 async def get_calendar_elapsed(
-    calendar_id: UUID, held: Held, _caller: House, start: Instant, end: Instant, base: InBase = Base.BUSINESS_HOURS
+    calendar_id: UUID, caller: House, start: Instant, end: Instant, base: InBase = Base.BUSINESS_HOURS
 ) -> Response:
     """Measure the time that counts between two instants, negative where `end` comes first."""
-    _, found = await find(held, calendar_id, start)
+    _, found = await find(caller.held, calendar_id, start)
     shape = ElapsedShape(
         elapsed_seconds=found.between(start, end, base) / timedelta(seconds=1),
         timezone=found.timezone,

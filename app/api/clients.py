@@ -5,14 +5,14 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import AnyCaller, ByClient, Caller, Needs, Now, Synchroniser
+from app.api.deps import AnyCaller, ByClient, Caller, Synchroniser
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
 from app.api.registers import IfMatch, IfNoneMatch, Kept, Named, Names
@@ -22,7 +22,7 @@ from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.domain.events import Role
 from app.domain.policy import Tier
 
-router = APIRouter(prefix="/v1", tags=["directory"], route_class=Route, dependencies=[Depends(Needs("directory"))])
+router = APIRouter(prefix="/v1", tags=["directory"], route_class=route_of("directory"))
 
 
 class ClientRequest(Given):
@@ -140,7 +140,6 @@ async def put_client(
     external_id: Named,
     body: ClientRequest,
     caller: Synchroniser,
-    now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -148,12 +147,10 @@ async def put_client(
 
     def entry(found: Client | None) -> Client:
         if found:
-            return replace(found, name=body.name, updated_at=now, version=found.version + 1)
-        return Client(ids.new_id(), external_id, body.name, now, now, 1)
+            return replace(found, name=body.name, updated_at=caller.now, version=found.version + 1)
+        return Client(ids.new_id(), external_id, body.name, caller.now, caller.now, 1)
 
-    return await registers.put(
-        clients.organisations, caller, external_id, entry, now, ClientShape, if_match, if_none_match
-    )
+    return await registers.put(clients.organisations, caller, external_id, entry, ClientShape, if_match, if_none_match)
 
 
 @router.get("/clients", operation_id="list_clients", response_model=Page[ClientShape])
@@ -189,7 +186,6 @@ async def put_contact(
     external_id: Named,
     body: ContactRequest,
     caller: Synchroniser,
-    now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -199,27 +195,32 @@ async def put_contact(
     changes; otherwise `confirmed_at` and `bounced_at` stay as they are where they are left out.
     """
     details: dict[str, Any] = body.model_dump(exclude={"client_id", "confirmed_at"})
+    roles = set[Role]()
 
     def entry(found: Contact | None) -> Contact:
         if found:
             registers.same("client_id", found.client_id, body.client_id)
+            roles.update((found.role, body.role))
             same = (found.email, found.phone) == (body.email, body.phone)
-            confirmed = body.confirmed_at or (found.confirmed_at if same else now)
+            confirmed = body.confirmed_at or (found.confirmed_at if same else caller.now)
             bounced = body.bounced_at if "bounced_at" in body.model_fields_set or not same else found.bounced_at
             whole = details | {"confirmed_at": confirmed, "bounced_at": bounced}
-            return replace(found, **whole, updated_at=now, version=found.version + 1)
+            return replace(found, **whole, updated_at=caller.now, version=found.version + 1)
         return Contact(
             client_id=body.client_id,
             id=ids.new_id(),
             external_id=external_id,
             **details,
-            confirmed_at=body.confirmed_at or now,
-            created_at=now,
-            updated_at=now,
+            confirmed_at=body.confirmed_at or caller.now,
+            created_at=caller.now,
+            updated_at=caller.now,
             version=1,
         )
 
-    return await registers.put(clients.people, caller, external_id, entry, now, ContactShape, if_match, if_none_match)
+    response = await registers.put(clients.people, caller, external_id, entry, ContactShape, if_match, if_none_match)
+    if len(roles) > 1:
+        await caller.held.bearers.forgotten()
+    return response
 
 
 @router.get("/contacts", operation_id="list_contacts", response_model=Page[ContactShape])
@@ -244,24 +245,20 @@ async def get_contact(contact_id: UUID, caller: AnyCaller) -> Response:
 
 
 @router.patch("/contacts/{contact_id}", operation_id="change_contact", response_model=ContactShape)
-async def change_contact(
-    contact_id: UUID, body: ContactChange, caller: ByClient, now: Now, if_match: IfMatch = None
-) -> Response:
+async def change_contact(contact_id: UUID, body: ContactChange, caller: ByClient, if_match: IfMatch = None) -> Response:
     """Change your own details; they count as confirmed then. `If-Match` is required."""
     found = await _own_details(caller, contact_id)
     registers.require_match(if_match, found.version)
-    return await _save_details(caller, replace(found, **registers.changes(body, {"phone"})), now)
+    return await _save_details(caller, replace(found, **registers.changes(body, {"phone"})))
 
 
 @router.post("/contacts/{contact_id}/confirm", operation_id="confirm_contact", response_model=ContactShape)
-async def confirm_contact(
-    contact_id: UUID, caller: ByClient, now: Now, once: OnceOnly, if_match: IfMatch = None
-) -> Response:
+async def confirm_contact(contact_id: UUID, caller: ByClient, once: OnceOnly, if_match: IfMatch = None) -> Response:
     """Say that your own details are right as they are: the warning that they are old goes away."""
     found = await _own_details(caller, contact_id)
     if if_match is not None:
         registers.require_match(if_match, found.version)
-    return await _save_details(caller, found, now, once)
+    return await _save_details(caller, found, once)
 
 
 async def _own_details(caller: Caller, contact_id: UUID) -> Contact:
@@ -274,10 +271,10 @@ async def _own_details(caller: Caller, contact_id: UUID) -> Contact:
     return found
 
 
-async def _save_details(caller: Caller, found: Contact, now: datetime, once: Once | None = None) -> Response:
+async def _save_details(caller: Caller, found: Contact, once: Once | None = None) -> Response:
     """Store details as their owner says they are: confirmed now, and mail to them is tried again."""
-    changed = replace(found, confirmed_at=now, bounced_at=None, updated_at=now, version=found.version + 1)
-    return await registers.save(clients.people, caller, changed, now, ContactShape, once)
+    changed = replace(found, confirmed_at=caller.now, bounced_at=None, updated_at=caller.now, version=found.version + 1)
+    return await registers.save(clients.people, caller, changed, ContactShape, once)
 
 
 # ---------------------------------------------------------------------------------- agreements
@@ -293,7 +290,6 @@ async def put_agreement(
     external_id: Named,
     body: AgreementRequest,
     caller: Synchroniser,
-    now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -303,20 +299,18 @@ async def put_agreement(
     def entry(found: SignedAgreement | None) -> SignedAgreement:
         if found:
             registers.same("client_id", found.client_id, body.client_id)
-            return replace(found, **terms, updated_at=now, version=found.version + 1)
+            return replace(found, **terms, updated_at=caller.now, version=found.version + 1)
         return SignedAgreement(
             client_id=body.client_id,
             id=ids.new_id(),
             external_id=external_id,
             **terms,
-            created_at=now,
-            updated_at=now,
+            created_at=caller.now,
+            updated_at=caller.now,
             version=1,
         )
 
-    return await registers.put(
-        clients.contracts, caller, external_id, entry, now, AgreementShape, if_match, if_none_match
-    )
+    return await registers.put(clients.contracts, caller, external_id, entry, AgreementShape, if_match, if_none_match)
 
 
 @router.get("/agreements", operation_id="list_agreements", response_model=Page[AgreementShape])
@@ -355,7 +349,6 @@ async def put_subscription(
     external_id: Named,
     body: SubscriptionRequest,
     caller: Synchroniser,
-    now: Now,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -370,7 +363,7 @@ async def put_subscription(
         if found:
             registers.same("client_id", found.client_id, body.client_id)
             registers.same("agreement_id", found.agreement_id, body.agreement_id)
-            return replace(found, **facts, suspensions=rests, updated_at=now, version=found.version + 1)
+            return replace(found, **facts, suspensions=rests, updated_at=caller.now, version=found.version + 1)
         return CarePlan(
             client_id=body.client_id,
             id=ids.new_id(),
@@ -378,14 +371,12 @@ async def put_subscription(
             external_id=external_id,
             **facts,
             suspensions=rests,
-            created_at=now,
-            updated_at=now,
+            created_at=caller.now,
+            updated_at=caller.now,
             version=1,
         )
 
-    return await registers.put(
-        clients.plans, caller, external_id, entry, now, SubscriptionShape, if_match, if_none_match
-    )
+    return await registers.put(clients.plans, caller, external_id, entry, SubscriptionShape, if_match, if_none_match)
 
 
 @router.get("/subscriptions", operation_id="list_subscriptions", response_model=Page[SubscriptionShape])

@@ -2,8 +2,8 @@
 
 import hmac
 import re
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -14,7 +14,8 @@ from fastapi.security import HTTPBearer
 from app.api.errors import Problem
 from app.db import ids, keys, upkeep
 from app.db.audit import By
-from app.db.keys import Bearer
+from app.db.keys import Bearer, Credential
+from app.db.lease import Lease
 from app.db.policies import Book
 from app.db.pool import Pool
 from app.db.statements import Connection
@@ -39,6 +40,7 @@ class Runtime:
 
     pool: Pool
     contact_pool: Pool
+    bearers: Lease[Bearer]
     book: Book
     cursor_secret: bytes
     issuers: Issuers
@@ -51,17 +53,20 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, in which role, whose tickets they may know of, to what their credential is limited, if it is.
+    """Who asks and when, in which role, whose tickets they may know of, to what their credential is limited, if it is.
 
     `pool` is their way to the database: by that of contacts no other client's rows are to be had.
+    `held` is what the process that they ask holds.
     """
 
     actor: Actor
     name: str
     principal: str
     permissions: frozenset[Permission] | None
-    pool: Pool
     request_id: str
+    now: datetime
+    held: Runtime
+    pool: Pool
 
     @property
     def role(self) -> Role:
@@ -73,9 +78,9 @@ class Caller:
         """Return whose tickets the caller may know of."""
         return Scope(*visibility.whose_tickets(self.actor))
 
-    def by(self, now: datetime) -> By:
-        """Return what is said of the caller where they change something."""
-        return By(self.role, self.actor.id, now, self.request_id)
+    def by(self, at: datetime | None = None) -> By:
+        """Return what is said of the caller where they change something, at an instant of its own if it has one."""
+        return By(self.role, self.actor.id, at or self.now, self.request_id)
 
 
 def runtime(request: Request) -> Runtime:
@@ -84,20 +89,9 @@ def runtime(request: Request) -> Runtime:
     return held
 
 
-async def held(request: Request) -> Runtime:
-    """Return what the process holds: as a coroutine, like every dependency, as others wait for a thread."""
-    return runtime(request)
-
-
-Held: TypeAlias = Annotated[Runtime, Depends(held)]
-
-
-async def wall_clock() -> datetime:
+def wall_clock() -> datetime:
     """Read the machine's own clock: for what is no business time, such as the age of a sweep."""
     return datetime.now(UTC)
-
-
-WallClock: TypeAlias = Annotated[datetime, Depends(wall_clock)]
 
 
 async def instant(request: Request) -> datetime:
@@ -117,8 +111,6 @@ async def instant_by(via: Connection, held: Runtime) -> datetime:
             return kept.at
     return datetime.now(UTC)
 
-
-Now: TypeAlias = Annotated[datetime, Depends(instant)]
 
 bearer: Final = HTTPBearer(
     auto_error=False,
@@ -141,26 +133,36 @@ async def authenticated(request: Request) -> Caller:
         raise _unauthenticated("No credential came with the request; send Authorization: Bearer and a key or a token.")
     here, at, text = runtime(request), await instant(request), credentials.credentials
     key = KEY.fullmatch(text)
-    found, changes = await (_by_key(here, key[1], key[2], at) if key else _by_token(here, text))
-    await here.book.keep_up(changes)
-    caller = replace(found, request_id=request.state.request_id)
+    found, permissions = await (_by_key(here, key[1], key[2], at) if key else _by_token(here, text))
+    await here.book.keep_up(found.terms_changes)
+    actor = Actor(found.role, found.agent_id or found.contact_id, found.client_id, found.level)
+    caller = Caller(
+        actor,
+        found.name,
+        f"{found.role}:{actor.id or (key and key[1])}",
+        permissions,
+        request.state.request_id,
+        at,
+        here,
+        here.contact_pool if found.role in CLIENTS else here.pool,
+    )
     request.state.caller = caller
     return caller
 
 
-async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tuple[Caller, int]:
-    found = await keys.credential(held.pool, key_id)
+async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tuple[Bearer, frozenset[Permission] | None]:
+    found = await held.bearers.get(key_id, lambda: keys.credential(held.pool, key_id))
+    digest = found.digest if isinstance(found, Credential) else NO_DIGEST
     # An unknown key costs as much as a wrong secret, so that no id can be guessed by the time it takes.
-    known = hmac.compare_digest(ids.digest(secret), found.digest if found else NO_DIGEST)
-    if found is None or not known:
+    known = hmac.compare_digest(ids.digest(secret), digest)
+    if not isinstance(found, Credential) or not known:
         raise _unauthenticated("This API key is not known; ask an admin for one.")
     if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= at):
         raise _unauthenticated("This API key is no longer valid; ask an admin for a new one.")
-    permissions = None if found.scopes is None else frozenset(map(Permission, found.scopes))
-    return _caller(held, found, key_id, permissions), found.terms_changes
+    return found, None if found.scopes is None else frozenset(map(Permission, found.scopes))
 
 
-async def _by_token(held: Runtime, token: str) -> tuple[Caller, int]:
+async def _by_token(held: Runtime, token: str) -> tuple[Bearer, frozenset[Permission] | None]:
     """Take an issuer's word for who somebody is, and our own for what they may do."""
     try:
         identity = await held.issuers.identify(token)
@@ -169,22 +171,18 @@ async def _by_token(held: Runtime, token: str) -> tuple[Caller, int]:
     except IssuerUnavailableError:
         detail = "The token can't be checked now, as its issuer doesn't answer; try again in a few seconds."
         raise Problem("issuer_unavailable", detail, headers={"Retry-After": "5"}) from None
-    if identity.people is People.CONTACTS:
-        found = await keys.contact(held.pool, identity.subject)
-    else:
-        found = await keys.agent(held.pool, identity.issuer, identity.subject)
+    issuer, subject = identity.issuer, identity.subject
+
+    def read() -> Awaitable[Bearer | None]:
+        if identity.people is People.CONTACTS:
+            return keys.contact(held.pool, subject)
+        return keys.agent(held.pool, issuer, subject)
+
+    found = await held.bearers.get((issuer, subject), read)
     if found is None:
         raise Problem("forbidden", "The token is valid, but nobody is known here by its subject; ask staff to add you.")
     # Scopes of others, such as openid, limit nothing here.
-    limits = frozenset(each for each in Permission if each in identity.scopes)
-    return _caller(held, found, "", limits or None), found.terms_changes
-
-
-def _caller(held: Runtime, found: Bearer, key_id: str, permissions: frozenset[Permission] | None) -> Caller:
-    person = found.agent_id or found.contact_id
-    actor = Actor(found.role, person, found.client_id, found.level)
-    pool = held.contact_pool if found.role in CLIENTS else held.pool
-    return Caller(actor, found.name, f"{found.role}:{person or key_id}", permissions, pool, "")
+    return found, frozenset(each for each in Permission if each in identity.scopes) or None
 
 
 def _unauthenticated(detail: str) -> Problem:
@@ -192,7 +190,7 @@ def _unauthenticated(detail: str) -> Problem:
 
 
 class Needs:
-    """A declaration of the area that a router's operations belong to: what a limited credential needs for them."""
+    """The area that a router's operations belong to: what a limited credential needs for them."""
 
     def __init__(self, area: str | None) -> None:
         """Take the area; none where every credential will do."""
@@ -204,13 +202,13 @@ class Needs:
             return None
         return Permission(f"{self.area}:{'read' if method in {'GET', 'HEAD'} else 'write'}")
 
-    async def __call__(self, request: Request) -> None:
+    def require(self, caller: Caller, method: str) -> None:
         """See that the credential isn't limited to other things.
 
         Raises:
             Problem: 403 where it is.
         """
-        caller, needed = await authenticated(request), self.permission(request.method)
+        needed = self.permission(method)
         if needed is not None and caller.permissions is not None and needed not in caller.permissions:
             raise Problem("insufficient_scope", f"This credential is limited; use one with the scope {needed}.")
 

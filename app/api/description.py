@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 
-from app.api.deps import Allowed, Needs, bearer, everybody
+from app.api.deps import Allowed, bearer, everybody
 from app.api.errors import MEDIA_TYPE, TITLES, ProblemDetails
+from app.api.front_door import Route
 from app.domain.events import CLIENTS, STAFF, Role
 from app.domain.ticket import ACTS
 
@@ -92,14 +92,14 @@ def _name_access(app: FastAPI, operations: Mapping[str, dict[str, Any]]) -> None
     for act in ACTS:
         by_act[act.name.replace("-", "_")] |= act.who - {Role.SERVICE}
     for route in app.routes:
-        if not isinstance(route, APIRoute) or not route.include_in_schema:
+        if not isinstance(route, Route) or not route.include_in_schema:
             continue
         operation = operations[str(route.operation_id)]
         declared = [dependency.call for dependency in route.dependant.dependencies]
         roles = next((set(call.roles) for call in declared if isinstance(call, Allowed)), set())
         roles = by_act.get(str(route.operation_id), roles)
         (method,) = route.methods or {""}
-        scope = next((call.permission(method) for call in declared if isinstance(call, Needs)), None)
+        scope = route.needs.permission(method) if route.needs else None
         if roles and not roles.issuperset({*CLIENTS, *STAFF}):
             operation["description"] += f"\n\nFor {', '.join(role for role in Role if role in roles)}."
         if everybody not in declared:

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import AnyCaller, Caller, Held, Manager, Needs, Now, Runtime, Writer
+from app.api.deps import AnyCaller, Caller, Manager, Writer
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
 from app.api.shapes import ClauseShape, Draft, Given, Instant, ShortProse, Told, Unwritten, UnwrittenLine, answer
@@ -29,8 +29,7 @@ from app.domain.ticket import Details
 router = APIRouter(
     prefix="/v1/eligibility-checks",
     tags=["eligibility"],
-    route_class=Route,
-    dependencies=[Depends(Needs("eligibility"))],
+    route_class=route_of("eligibility"),
 )
 
 
@@ -150,9 +149,7 @@ class StoredCheckShape(DecisionShape):
 )
 async def check_eligibility(
     body: CheckRequest,
-    held: Held,
     caller: Writer,
-    now: Now,
     once: OnceOnly,
     *,
     store: Annotated[bool, Query(description="false for a preview that leaves nothing behind.")] = True,
@@ -164,13 +161,13 @@ async def check_eligibility(
     answer like any other here: 201, or 200 for a preview.
     """
     client_id, contact_id = whose(body, caller)
-    at = body.as_of or now
-    decision, _ = await judge(held, caller, body, body.description, client_id, contact_id, at)
-    check = stored(decision, caller, client_id, contact_id, body.model_dump(mode="json"), now, attempt=False)
+    at = body.as_of or caller.now
+    decision, _ = await judge(caller, body, body.description, client_id, contact_id, at)
+    check = stored(decision, caller, client_id, contact_id, body.model_dump(mode="json"), attempt=False)
     if not store:
         await once.replay()
-        return answer(decision_shape(decision, None, client_id, now))
-    shape = decision_shape(decision, check.id, client_id, now)
+        return answer(decision_shape(decision, None, client_id, caller.now))
+    shape = decision_shape(decision, check.id, client_id, caller.now)
     headers = {"Location": f"/v1/eligibility-checks/{check.id}", "Content-Type": "application/json"}
     kept = once.answer(201, headers, shape.model_dump_json().encode())
     await once.write(lambda: checks.add(caller.pool, check, kept))
@@ -203,7 +200,7 @@ async def get_eligibility_check(check_id: UUID, caller: AnyCaller) -> Response:
 
 @router.post("/{check_id}/override", operation_id="override_eligibility_check", response_model=StoredCheckShape)
 async def override_eligibility_check(
-    check_id: UUID, body: OverrideRequest, held: Held, caller: Manager, now: Now, once: OnceOnly
+    check_id: UUID, body: OverrideRequest, caller: Manager, once: OnceOnly
 ) -> Response:
     """Let a refused request in all the same, for a reason.
 
@@ -215,14 +212,14 @@ async def override_eligibility_check(
         raise errors.not_found()
     if found.overridden_at is not None:
         raise Problem("nothing_to_change", "This decision is overridden already; open the ticket with its id.")
-    limits = held.book.policies[found.policy_version].limits
-    eligibility.require_overridable(found.outcome, found.created_at, limits, now)
-    entry = Override(found.client_id, found.id, body.reason, caller.actor.id, now)
-    after = replace(found, override_reason=body.reason, overridden_by=caller.actor.id, overridden_at=now)
+    limits = caller.held.book.policies[found.policy_version].limits
+    eligibility.require_overridable(found.outcome, found.created_at, limits, caller.now)
+    entry = Override(found.client_id, found.id, body.reason, caller.actor.id, caller.now)
+    after = replace(found, override_reason=body.reason, overridden_by=caller.actor.id, overridden_at=caller.now)
     shape = _stored_shape(after, caller)
     kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: checks.override(caller.pool, entry, kept, caller.by(now)))
+        await once.write(lambda: checks.override(caller.pool, entry, kept, caller.by()))
     except ConstraintError as error:
         if error.name == "pk_eligibility_overrides":
             raise Problem("concurrent_update", "Somebody else has just overridden it; read it again.") from None
@@ -256,7 +253,6 @@ def whose(body: RequestShape, caller: Caller) -> tuple[UUID, UUID | None]:
 
 
 async def judge(
-    held: Runtime,
     caller: Caller,
     body: RequestShape,
     description: str | None,
@@ -272,7 +268,7 @@ async def judge(
         Problem: 422 where the client or the contact isn't there.
         NoPolicyInForceError: no policy version is in force at the instant.
     """
-    terms = await held.book.in_force(at)
+    terms = await caller.held.book.in_force(at)
     coverage = await clients.coverage(caller.pool, client_id, contact_id, drawing=drawing)
     if coverage is None:
         raise errors.invalid([await _unknown(caller, client_id)])
@@ -302,7 +298,6 @@ def asked(body: RequestShape, description: str | None) -> eligibility.Request:
 
 async def refuse(
     caller: Caller,
-    now: datetime,
     once: Once,
     decision: Decision,
     whose: tuple[UUID, UUID],
@@ -310,8 +305,8 @@ async def refuse(
 ) -> Response:
     """Keep what was refused with all that was written, and answer with the decision."""
     client_id, contact_id = whose
-    check = stored(decision, caller, client_id, contact_id, written, now, attempt=True)
-    shape = decision_shape(decision, check.id, client_id, now)
+    check = stored(decision, caller, client_id, contact_id, written, attempt=True)
+    shape = decision_shape(decision, check.id, client_id, caller.now)
     detail = "The support policy refuses this request; decision says why, and what to do instead."
     problem = Problem("not_eligible", detail, decision=shape.model_dump(mode="json"))
     response = errors.render(once.request, problem)
@@ -326,12 +321,11 @@ def stored(
     client_id: UUID,
     contact_id: UUID | None,
     written: dict[str, Any],
-    now: datetime,
     *,
     attempt: bool,
 ) -> Check:
     """Return the row that keeps a decision with all that was asked."""
-    shape = decision_shape(decision, None, client_id, now)
+    shape = decision_shape(decision, None, client_id, caller.now)
     return Check(
         client_id=client_id,
         id=ids.new_id(),
@@ -339,7 +333,7 @@ def stored(
         outcome=decision.outcome,
         policy_version=decision.policy_version,
         as_of=decision.as_of,
-        created_at=now,
+        created_at=caller.now,
         created_by_role=caller.role,
         created_by_id=caller.actor.id,
         request=written,

@@ -205,6 +205,9 @@ class StrictRequest(Request):
 class Route(APIRoute):
     """A route that knows who asks before it reads what they send, reads strict requests, and knows its parameters."""
 
+    needs: deps.Needs | None = None
+    """The area it belongs to; none only where everybody may call it."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's handler."""
         handle = super().get_route_handler()
@@ -213,7 +216,7 @@ class Route(APIRoute):
         public = any(declared.call is deps.everybody for declared in self.dependant.dependencies)
 
         async def answered(request: Request, limit: asyncio.Timeout) -> Response:
-            turn = nullcontext() if public else deps.runtime(request).limits.turn(await _admit(request))
+            turn = nullcontext() if public else await _admit(request, self.needs)
             _check_query(request, known)
             strict_request = StrictRequest(request.scope, request.receive)
             if await _has_body(strict_request, limit) and request.method not in READS:
@@ -243,14 +246,25 @@ class Route(APIRoute):
         return strict
 
 
-async def _admit(request: Request) -> str:
-    """Find out who asks and count it, before anything they send is read; return whose requests it counts among.
+def route_of(area: str | None) -> type[Route]:
+    """Return the kind of route that a limited credential needs an area's scope for; with no area every one will do."""
+
+    class OfArea(Route):
+        needs = deps.Needs(area)
+
+    return OfArea
+
+
+async def _admit(request: Request, needs: deps.Needs | None) -> asyncio.Semaphore:
+    """Find out who asks and count it, before anything they send is read; return what is held while it is their turn.
 
     Raises:
-        Problem: 401 or 403 where they aren't believed or known, 429 where they asked for more than they may.
+        Problem: 401 or 403 where they aren't believed or known, or their credential is limited to other things;
+            429 where they asked for more than they may.
     """
     caller = await deps.authenticated(request)
-    quota = await deps.runtime(request).limits.count(caller.principal, await deps.wall_clock())
+    limits = caller.held.limits
+    quota = await limits.count(caller.principal, deps.wall_clock())
     request.scope["state"]["quota"] = {
         "RateLimit-Policy": f'"requests";q={quota.limit};w={quota.window_seconds}',
         "RateLimit": f'"requests";r={max(0, quota.left)};t={quota.reset_seconds}',
@@ -261,7 +275,9 @@ async def _admit(request: Request) -> str:
             " wait as long as Retry-After says."
         )
         raise Problem("too_many_requests", detail, headers={"Retry-After": str(quota.reset_seconds)})
-    return caller.principal
+    if needs is not None:
+        needs.require(caller, request.method)
+    return limits.turn(caller.principal)
 
 
 async def _has_body(request: StrictRequest, limit: asyncio.Timeout) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias, TypeVar
 
 from fastapi import Depends, Header, Request
 
-from app.api.deps import AnyCaller, Caller, WallClock
+from app.api.deps import Caller, authenticated, wall_clock
 from app.api.errors import Problem, Replayed
 from app.db import idempotency
 from app.db.idempotency import Answer
@@ -85,8 +85,6 @@ class Once:
 
 async def once(
     request: Request,
-    caller: AnyCaller,
-    at: WallClock,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -102,6 +100,7 @@ async def once(
     Whether an answer is kept under it need not be asked: the write that keeps one is undone where there is one
     already, and whatever is refused asks first; so does what succeeds without a write.
     """
+    caller, at = await authenticated(request), wall_clock()
     digest = hashlib.sha256(str(request.url.query).encode() + b"\n" + await request.body()).digest()
     operation = f"{request.method} {request.url.path}"[:1024]
     request.state.once = found = Once(request, caller, operation, idempotency_key, digest, at)

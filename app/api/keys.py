@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Admin, Caller, Held, Needs, Now, Overseer
+from app.api.deps import Admin, Caller, Overseer, Runtime
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
 from app.api.shapes import Given, Instant, Line, Number, Told, answer
@@ -26,7 +26,7 @@ from app.domain.access import Permission
 from app.domain.errors import FieldError
 from app.domain.events import Role
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=Route, dependencies=[Depends(Needs("keys"))])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=route_of("keys"))
 
 LONGEST_OVERLAP: Final = 30 * 86_400
 PROGRAMS: Final = (Role.AUDITOR, Role.AUTOMATION)
@@ -84,14 +84,14 @@ class NewKeyShape(KeyShape):
 
 
 @router.post("", operation_id="create_key", status_code=201, response_model=NewKeyShape)
-async def create_key(body: KeyRequest, held: Held, caller: Admin, now: Now, once: OnceOnly) -> Response:
+async def create_key(body: KeyRequest, caller: Admin, once: OnceOnly) -> Response:
     """Make an API key; `key` is told this once, and again under no circumstances.
 
     It may do what its person's role allows at the time of each call, limited to `scopes` where they are
     given. Without `expires_at` it lives for a year. An answer repeated for an `Idempotency-Key` has `key`
     null: if the first answer was lost, rotate the key.
     """
-    expires_at = _end(body.expires_at, now)
+    expires_at = _end(body.expires_at, caller.now)
     _require_within(caller, body.scopes)
     fresh = ids.new_key()
     key = Key(
@@ -102,50 +102,57 @@ async def create_key(body: KeyRequest, held: Held, caller: Admin, now: Now, once
         agent_id=body.agent_id,
         client_id=None,
         contact_id=body.contact_id,
-        created_at=now,
+        created_at=caller.now,
         expires_at=expires_at,
         revoked_at=None,
         scopes=body.scopes and sorted(set(body.scopes)),
     )
-    whole = await _with_person(held, key)
-    await once.write(lambda: keys.add(held.pool, whole, _kept(once, whole), caller.by(now)))
+    whole = await _with_person(caller.held, key)
+    await once.write(lambda: keys.add(caller.held.pool, whole, _kept(once, whole), caller.by()))
     return _told(whole, fresh)
 
 
 @router.get("", operation_id="list_keys", response_model=Page[KeyShape])
-async def list_keys(held: Held, _caller: Overseer, pages: Pages) -> Response:
+async def list_keys(caller: Overseer, pages: Pages) -> Response:
     """List all API keys, the newest first, those that ended included."""
     after = After(datetime.fromisoformat(pages.place[0]), pages.place[1]) if pages.place else None
-    found = pages.turn(await keys.page(held.pool, after, pages.most))
+    found = pages.turn(await keys.page(caller.held.pool, after, pages.most))
     page = Page[KeyShape](items=[_shape(key) for key in found.rows], next_cursor=found.next_cursor)
     return answer(page, headers=found.headers)
 
 
 @router.get("/{key_id}", operation_id="get_key", response_model=KeyShape)
-async def get_key(key_id: KeyId, held: Held, _caller: Overseer) -> Response:
+async def get_key(key_id: KeyId, caller: Overseer) -> Response:
     """Read an API key."""
-    return answer(_shape(await _find(held, key_id)))
+    return answer(_shape(await _find(caller.held, key_id)))
 
 
 @router.post("/{key_id}/rotate", operation_id="rotate_key", status_code=201, response_model=NewKeyShape)
-async def rotate_key(
-    key_id: KeyId, held: Held, caller: Admin, now: Now, once: OnceOnly, body: RotationRequest | None = None
-) -> Response:
+async def rotate_key(key_id: KeyId, caller: Admin, once: OnceOnly, body: RotationRequest | None = None) -> Response:
     """Make a new API key of the same kind; the one it replaces goes on for `overlap_seconds` (a day), no longer.
 
     `key` is told this once. Without `expires_at` the new one lives for a year.
     """
     asked = body or RotationRequest()
-    expires_at = _end(asked.expires_at, now)
-    old = await _find(held, key_id)
+    expires_at = _end(asked.expires_at, caller.now)
+    old = await _find(caller.held, key_id)
     _require_within(caller, old.scopes)
     fresh = ids.new_key()
     key = replace(
-        old, id=fresh.id, digest=fresh.digest, created_at=now, expires_at=expires_at, revoked_at=None, replaces=old.id
+        old,
+        id=fresh.id,
+        digest=fresh.digest,
+        created_at=caller.now,
+        expires_at=expires_at,
+        revoked_at=None,
+        replaces=old.id,
     )
-    until = now + timedelta(seconds=asked.overlap_seconds)
+    until = caller.now + timedelta(seconds=asked.overlap_seconds)
     try:
-        if not await once.write(lambda: keys.rotate(held.pool, key, until, _kept(once, key), caller.by(now))):
+        async with caller.held.bearers.outlasted():
+            kept = _kept(once, key)
+            rotated = await once.write(lambda: keys.rotate(caller.held.pool, key, until, kept, caller.by()))
+        if not rotated:
             raise Problem("nothing_to_change", "This key has ended already; make a new one.")
     except ConstraintError as error:
         if error.name == "uq_api_keys_replaces":
@@ -156,12 +163,14 @@ async def rotate_key(
 
 
 @router.post("/{key_id}/revoke", operation_id="revoke_key", response_model=KeyShape)
-async def revoke_key(key_id: KeyId, held: Held, caller: Admin, now: Now, once: OnceOnly) -> Response:
+async def revoke_key(key_id: KeyId, caller: Admin, once: OnceOnly) -> Response:
     """End an API key at once, on every process; for good."""
-    found = await _find(held, key_id)
-    revoked = replace(found, revoked_at=now)
+    found = await _find(caller.held, key_id)
+    revoked = replace(found, revoked_at=caller.now)
     kept = once.answer(200, {"Content-Type": "application/json"}, _shape(revoked).model_dump_json().encode())
-    if not await once.write(lambda: keys.revoke(held.pool, key_id, now, kept, caller.by(now))):
+    async with caller.held.bearers.outlasted():
+        ended = await once.write(lambda: keys.revoke(caller.held.pool, key_id, caller.now, kept, caller.by()))
+    if not ended:
         raise Problem("nothing_to_change", "This key was revoked before.")
     return answer(_shape(revoked))
 
@@ -177,14 +186,14 @@ def _end(asked: datetime | None, now: datetime) -> datetime:
     return asked or now + keys.LIFE
 
 
-async def _find(held: Held, key_id: str) -> Key:
+async def _find(held: Runtime, key_id: str) -> Key:
     found = await keys.get(held.pool, key_id)
     if found is None:
         raise errors.not_found()
     return found
 
 
-async def _with_person(held: Held, key: Key) -> Key:
+async def _with_person(held: Runtime, key: Key) -> Key:
     """Read whose key it will be.
 
     Raises:

@@ -15,7 +15,7 @@ from uuid import UUID
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 
-from app.api.deps import Held
+from app.api.deps import runtime
 from app.api.errors import Problem
 from app.db.register import After
 
@@ -81,9 +81,10 @@ class Paging:
         return Turned(found[:limit], next_cursor, headers)
 
 
-async def paging(request: Request, held: Held, limit: Limit = 50, cursor: Cursor = None) -> Paging:
+async def paging(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Paging:
     """Read where a caller is in a list."""
-    return Paging(request, held.cursor_secret, limit, _read(request, held.cursor_secret, cursor))
+    secret = runtime(request).cursor_secret
+    return Paging(request, secret, limit, _read(request, secret, cursor))
 
 
 Pages: TypeAlias = Annotated[Paging, Depends(paging)]

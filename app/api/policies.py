@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Admin, AnyCaller, ByClient, Caller, Held, House, Needs, Now, Runtime, instant_by
+from app.api.deps import Admin, AnyCaller, ByClient, Caller, House, Runtime, instant_by
 from app.api.eligibility import clause_shape
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
 from app.api.shapes import ClauseShape, Given, Instant, Number, Told, answer
@@ -29,7 +29,7 @@ from app.domain.calendar import Base
 from app.domain.errors import FieldError
 from app.domain.policy import Clock, Kind, PolicyVersion, Priority, Target
 
-router = APIRouter(prefix="/v1", tags=["policy"], route_class=Route, dependencies=[Depends(Needs("policy"))])
+router = APIRouter(prefix="/v1", tags=["policy"], route_class=route_of("policy"))
 
 MOST_VERSIONS = 1_000_000
 LEVELS = (1, 2, 3)
@@ -111,29 +111,29 @@ class AcknowledgementShape(Told):
 
 
 @router.get("/policy", operation_id="get_policy", response_model=PolicyShape)
-async def get_policy(held: Held, caller: AnyCaller, now: Now, as_of: Instant | None = None) -> Response:
+async def get_policy(caller: AnyCaller, as_of: Instant | None = None) -> Response:
     """Read the policy in force now, or at another instant; `following` announces the next version."""
-    terms = await held.book.in_force(as_of or now)
+    terms = await caller.held.book.in_force(as_of or caller.now)
     found = await _found(caller.pool, terms.policy.number)
-    shape = _shape(found, held.book)
+    shape = _shape(found, caller.held.book)
     return answer(shape, headers={"Cache-Control": "private, max-age=60", "ETag": _etag(shape)})
 
 
 @router.get("/policy-versions", operation_id="list_policy_versions", response_model=Page[PolicyShape])
-async def list_policy_versions(held: Held, caller: AnyCaller, pages: Pages) -> Response:
+async def list_policy_versions(caller: AnyCaller, pages: Pages) -> Response:
     """List all versions, the first to take effect first; scheduled ones and those taken back are among them."""
     after = (datetime.fromisoformat(pages.place[0]), pages.place[1]) if pages.place else None
     known = [(version.effective_from, version.number, version) for version in await policies.versions(caller.pool)]
     later = [version for at, number, version in known if after is None or (at, number) > after]
     page = pages.turn(later, lambda version: (version.effective_from.isoformat(), version.number))
-    items = [_shape(version, held.book) for version in page.rows]
+    items = [_shape(version, caller.held.book) for version in page.rows]
     return answer(Page[PolicyShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
 @router.get("/policy-versions/{number}", operation_id="get_policy_version", response_model=PolicyShape)
-async def get_policy_version(request: Request, number: VersionNumber, held: Held, caller: AnyCaller) -> Response:
+async def get_policy_version(request: Request, number: VersionNumber, caller: AnyCaller) -> Response:
     """Read one version; what it says never changes once it is published."""
-    shape = _shape(await _found(caller.pool, number), held.book)
+    shape = _shape(await _found(caller.pool, number), caller.held.book)
     headers = {"ETag": _etag(shape), "Cache-Control": "private, max-age=60"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(None, 304, headers)
@@ -141,9 +141,9 @@ async def get_policy_version(request: Request, number: VersionNumber, held: Held
 
 
 @router.get("/policy-versions/{number}/document", operation_id="get_policy_document")
-async def get_policy_document(number: VersionNumber, held: Held, _caller: House) -> dict[str, Any]:
+async def get_policy_document(number: VersionNumber, caller: House) -> dict[str, Any]:
     """Read a version as the document that it was published from: change a copy of it to publish the next one."""
-    return dict((await _found(held.pool, number)).document)
+    return dict((await _found(caller.held.pool, number)).document)
 
 
 @router.post(
@@ -161,9 +161,7 @@ async def publish_policy_version(
             " left out, and `effective_from` too: then it takes effect at once. A date means midnight in its zone."
         ),
     ],
-    held: Held,
     caller: Admin,
-    now: Now,
     once: OnceOnly,
     *,
     store: Annotated[bool, Query(description="false to have the document checked and nothing published.")] = True,
@@ -173,12 +171,13 @@ async def publish_policy_version(
     Every field that is wrong is named at once. Tickets keep the version they were received under;
     what is judged anew is judged by the one in force then. Until it takes effect it may be taken back.
     """
-    upcoming = held.book.upcoming(body, now)
-    _require_own_instant(upcoming, held.book)
+    upcoming = caller.held.book.upcoming(body, caller.now)
+    _require_own_instant(upcoming, caller.held.book)
     if not store:
         await once.replay()
-        return answer(_shape(upcoming, held.book))
-    return await once.write(lambda: _publish(held, caller, body, once))
+        return answer(_shape(upcoming, caller.held.book))
+    async with caller.held.bearers.outlasted():
+        return await once.write(lambda: _publish(caller, body, once))
 
 
 @asynccontextmanager
@@ -202,10 +201,10 @@ async def _alone(held: Runtime) -> AsyncIterator[tuple[Transaction, Book]]:
         yield connection, book
 
 
-async def _publish(held: Runtime, caller: Caller, document: Mapping[str, Any], once: Once) -> Response:
-    async with _alone(held) as (connection, book):
+async def _publish(caller: Caller, document: Mapping[str, Any], once: Once) -> Response:
+    async with _alone(caller.held) as (connection, book):
         await once.replay(connection)
-        version = book.upcoming(document, await instant_by(connection, held))
+        version = book.upcoming(document, await instant_by(connection, caller.held))
         _require_own_instant(version, book)
         shape = _shape(version, book)
         headers = {"Location": f"/v1/policy-versions/{version.number}", "ETag": _etag(shape)}
@@ -214,7 +213,7 @@ async def _publish(held: Runtime, caller: Caller, document: Mapping[str, Any], o
             raise Problem("concurrent_update", "Somebody else has just published this version; read it, then decide.")
         if kept:
             await idempotency.keep(connection, kept)
-    await held.book.read()
+    await caller.held.book.read()
     return answer(shape, status=201, headers=headers)
 
 
@@ -230,15 +229,16 @@ def _require_own_instant(version: Version, book: Book) -> None:
 
 
 @router.post("/policy-versions/{number}/take-back", operation_id="take_back_policy_version", response_model=PolicyShape)
-async def take_back_policy_version(number: VersionNumber, held: Held, caller: Admin, once: OnceOnly) -> Response:
+async def take_back_policy_version(number: VersionNumber, caller: Admin, once: OnceOnly) -> Response:
     """Take back a version that hasn't taken effect; its number stays used, and its text can still be read."""
-    return await once.write(lambda: _take_back(held, caller, number, once))
+    async with caller.held.bearers.outlasted():
+        return await once.write(lambda: _take_back(caller, number, once))
 
 
-async def _take_back(held: Runtime, caller: Caller, number: int, once: Once) -> Response:
-    async with _alone(held) as (connection, book):
+async def _take_back(caller: Caller, number: int, once: Once) -> Response:
+    async with _alone(caller.held) as (connection, book):
         await once.replay(connection)
-        found, now = await _found(connection, number), await instant_by(connection, held)
+        found, now = await _found(connection, number), await instant_by(connection, caller.held)
         publishing.require_ahead(found.effective_from, found.taken_back_at, now)
         shape = _shape(replace(found, taken_back_at=now), book)
         kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
@@ -246,7 +246,7 @@ async def _take_back(held: Runtime, caller: Caller, number: int, once: Once) -> 
             raise Problem("concurrent_update", "Somebody else has just taken this version back; read it again.")
         if kept:
             await idempotency.keep(connection, kept)
-    await held.book.read()
+    await caller.held.book.read()
     return answer(shape, headers={"ETag": _etag(shape)})
 
 
@@ -257,24 +257,22 @@ async def _take_back(held: Runtime, caller: Caller, number: int, once: Once) -> 
     response_model=AcknowledgementShape,
     responses={200: {"model": AcknowledgementShape, "description": "Your client had reviewed it already."}},
 )
-async def acknowledge_policy(
-    body: AcknowledgementRequest, held: Held, caller: ByClient, now: Now, once: OnceOnly
-) -> Response:
+async def acknowledge_policy(body: AcknowledgementRequest, caller: ByClient, once: OnceOnly) -> Response:
     """Say that your client has reviewed a version of the policy; the first of its people to say so is kept.
 
     `policy_review` of `GET /v1/me` tells whether a review is due. Not having reviewed refuses nothing.
     """
-    version = held.book.policies.get(body.policy_version) if body.policy_version else None
+    version = caller.held.book.policies.get(body.policy_version) if body.policy_version else None
     if body.policy_version is None:
-        version = (await held.book.in_force(now)).policy
-    if version not in held.book.live:
+        version = (await caller.held.book.in_force(caller.now)).policy
+    if version not in caller.held.book.live:
         raise errors.invalid([FieldError("/policy_version", "unknown_version", "name a version that is published")])
     client_id, contact_id = registers.own(caller)
-    entry = Acknowledgement(client_id, version.number, contact_id, now)
+    entry = Acknowledgement(client_id, version.number, contact_id, caller.now)
     shape = _acknowledged(entry)
     kept = once.answer(201, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: policies.acknowledge(caller.pool, entry, kept, caller.by(now)))
+        await once.write(lambda: policies.acknowledge(caller.pool, entry, kept, caller.by()))
     except ConstraintError as error:
         first = await policies.acknowledgement(caller.pool, client_id, version.number)
         if error.name != "pk_policy_acknowledgements" or first is None:

@@ -5,15 +5,15 @@ from enum import StrEnum
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from app.api import errors
 from app.api.acting import AsOf
-from app.api.deps import AnyCaller, Caller, Held, Needs, Now, Runtime
+from app.api.deps import AnyCaller, Caller
 from app.api.eligibility import FindingShape, clause_shape, finding_shape
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.shapes import ClauseShape, Told, answer
 from app.db import clients, policies
 from app.domain import eligibility
@@ -26,7 +26,7 @@ from app.domain.events import CLIENTS, EventKind, Role
 from app.domain.policy import Category, Channel, Clock, Kind, Priority, Severity, Tier
 from app.domain.ticket import ActName, Complexity, Exclusion, PrioritySource, Resolution, Status
 
-router = APIRouter(prefix="/v1", tags=["system"], route_class=Route, dependencies=[Depends(Needs(None))])
+router = APIRouter(prefix="/v1", tags=["system"], route_class=route_of(None))
 
 REFERENCE: Final[dict[str, type[StrEnum]]] = {
     "status": Status,
@@ -125,7 +125,7 @@ class ReferenceShape(Told):
 
 
 @router.get("/me", operation_id="get_me", response_model=Me)
-async def get_me(held: Held, caller: AnyCaller, now: Now) -> Response:
+async def get_me(caller: AnyCaller) -> Response:
     """Read who you are: your role and name, and the person and client your credentials speak for.
 
     `scopes` is null where nothing but the role limits them.
@@ -141,13 +141,13 @@ async def get_me(held: Held, caller: AnyCaller, now: Now) -> Response:
         client_id=actor.client_id,
         contact_id=actor.id if client else None,
         scopes=None if caller.permissions is None else sorted(caller.permissions),
-        policy_review=await _review(held, caller, actor.client_id, now) if actor.client_id else None,
+        policy_review=await _review(caller, actor.client_id) if actor.client_id else None,
     )
     return answer(shape)
 
 
-async def _review(held: Runtime, caller: Caller, client_id: UUID, now: datetime) -> PolicyReviewShape:
-    version = (await held.book.in_force(now)).policy
+async def _review(caller: Caller, client_id: UUID) -> PolicyReviewShape:
+    version = (await caller.held.book.in_force(caller.now)).policy
     found = await policies.acknowledgement(caller.pool, client_id, version.number)
     return PolicyReviewShape(
         due=found is None,
@@ -159,9 +159,7 @@ async def _review(held: Runtime, caller: Caller, client_id: UUID, now: datetime)
 
 @router.get("/availability", operation_id="get_availability", response_model=AvailabilityShape)
 async def get_availability(
-    held: Held,
     caller: AnyCaller,
-    now: Now,
     as_of: AsOf = None,
     client_id: Annotated[UUID | None, Query(description="For the house: for which client.")] = None,
 ) -> Response:
@@ -172,8 +170,8 @@ async def get_availability(
     """
     if caller.scope.client_id and client_id not in {None, caller.scope.client_id}:
         raise errors.invalid([FieldError("/query/client_id", "unknown_client", "leave it out: it comes from your key")])
-    at = as_of or now
-    terms = await held.book.in_force(at)
+    at = as_of or caller.now
+    terms = await caller.held.book.in_force(at)
     channels: list[tuple[Channel, tuple[eligibility.Finding, ...]]] = []
     whose = caller.scope.client_id or client_id
     if whose:

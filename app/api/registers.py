@@ -133,13 +133,12 @@ async def put(
     caller: Caller,
     external_id: str,
     entry: Callable[[Row | None], Row],
-    now: datetime,
     shape: type[Told],
     if_match: str | None,
     if_none_match: str | None,
 ) -> Response:
     """Create or replace by external id; where somebody else was faster, look again once."""
-    by = caller.by(now)
+    by = caller.by()
     for _ in range(2):
         found = await register.by_name(caller.pool, external_id, None)
         if if_match is not None:
@@ -165,7 +164,6 @@ async def save(
     register: Register[Stored],
     caller: Caller,
     row: Stored,
-    now: datetime,
     shape: type[Told],
     once: Once | None = None,
 ) -> Response:
@@ -179,7 +177,7 @@ async def save(
     kept = once.answer(200, headers, bytes(response.body)) if once else None
 
     def write() -> Awaitable[bool]:
-        return register.save(caller.pool, row, kept, caller.by(now))
+        return register.save(caller.pool, row, kept, caller.by())
 
     try:
         written = await (once.write(write) if once else write())

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Caller, House, Manager, Needs, Now
+from app.api.deps import Caller, House, Manager
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import OnceOnly
 from app.api.paging import Page, Pages
 from app.api.registers import IfMatch
@@ -22,9 +22,7 @@ from app.db.staff import Agent
 from app.db.statements import ConstraintError
 from app.domain.events import Role
 
-router = APIRouter(
-    prefix="/v1/agents", tags=["directory"], route_class=Route, dependencies=[Depends(Needs("directory"))]
-)
+router = APIRouter(prefix="/v1/agents", tags=["directory"], route_class=route_of("directory"))
 
 
 StaffRole: TypeAlias = Literal[Role.AGENT, Role.LEAD, Role.ADMIN]
@@ -86,15 +84,15 @@ class AgentShape(Told):
 
 
 @router.post("", operation_id="create_agent", status_code=201, response_model=AgentShape)
-async def create_agent(body: AgentRequest, caller: Manager, now: Now, once: OnceOnly) -> Response:
+async def create_agent(body: AgentRequest, caller: Manager, once: OnceOnly) -> Response:
     """Add a person of staff; an admin is needed for leads and admins, and to say whose tokens speak for them."""
-    agent = Agent(id=ids.new_id(), **body.model_dump(), created_at=now, updated_at=now, version=1)
+    agent = Agent(id=ids.new_id(), **body.model_dump(), created_at=caller.now, updated_at=caller.now, version=1)
     _require_admin(caller, None, agent)
     shape = registers.shape_of(agent, AgentShape)
     headers = {"Location": f"/v1/agents/{agent.id}", "ETag": etag(1)}
     kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     try:
-        await once.write(lambda: staff.register.add(caller.pool, agent, kept, caller.by(now)))
+        await once.write(lambda: staff.register.add(caller.pool, agent, kept, caller.by()))
     except ConstraintError as error:
         raise registers.refused(error) from None
     return answer(shape, status=201, headers=headers)
@@ -113,9 +111,7 @@ async def get_agent(agent_id: UUID, caller: House) -> Response:
 
 
 @router.patch("/{agent_id}", operation_id="change_agent", response_model=AgentShape)
-async def change_agent(
-    agent_id: UUID, body: AgentChange, caller: Manager, now: Now, if_match: IfMatch = None
-) -> Response:
+async def change_agent(agent_id: UUID, body: AgentChange, caller: Manager, if_match: IfMatch = None) -> Response:
     """Change a person of staff: their level, whether they are on call, or, as an admin, their role and identity.
 
     `If-Match` is required. Tickets assigned to them stay with them.
@@ -124,9 +120,10 @@ async def change_agent(
     if found is None:
         raise errors.not_found()
     registers.require_match(if_match, found.version)
-    changed = replace(found, **registers.changes(body, IDENTITY), updated_at=now, version=found.version + 1)
+    changed = replace(found, **registers.changes(body, IDENTITY), updated_at=caller.now, version=found.version + 1)
     _require_admin(caller, found, changed)
-    return await registers.save(staff.register, caller, changed, now, AgentShape)
+    async with caller.held.bearers.outlasted():
+        return await registers.save(staff.register, caller, changed, AgentShape)
 
 
 def _require_admin(caller: Caller, before: Agent | None, after: Agent) -> None:

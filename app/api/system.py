@@ -6,20 +6,20 @@ from functools import cache
 from typing import Annotated, Final
 
 import yaml
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Admin, Held, Needs, Now, Public, WallClock
+from app.api.deps import Admin, Public, runtime, wall_clock
 from app.api.errors import TITLES
-from app.api.front_door import Route
+from app.api.front_door import Route, route_of
 from app.api.shapes import Given, Instant, Told, answer
 from app.db import upkeep
 from app.db.statements import DatabaseUnavailableError, SchemaBehindError
 
 router = APIRouter(tags=["system"], route_class=Route)
-test_router = APIRouter(prefix="/v1", tags=["test clock"], route_class=Route, dependencies=[Depends(Needs(None))])
+test_router = APIRouter(prefix="/v1", tags=["test clock"], route_class=route_of(None))
 
 WORKER_REST: Final = timedelta(seconds=30)
 
@@ -83,12 +83,12 @@ async def livez() -> Response:
     dependencies=[Public],
     responses={503: {"model": Ready, "description": "Not ready: send nobody here."}},
 )
-async def readyz(request: Request, held: Held, at: WallClock) -> Response:
+async def readyz(request: Request) -> Response:
     """Tell whether the database answers with the schema this version needs, and when the worker last swept.
 
     A process that was told to stop isn't ready for its last two seconds.
     """
-    found, reached = None, True
+    held, found, reached = runtime(request), None, True
     try:
         found = await upkeep.readiness(held.pool)
         await upkeep.login(held.contact_pool)
@@ -98,7 +98,7 @@ async def readyz(request: Request, held: Held, at: WallClock) -> Response:
         found, reached = None, False
     migrated = found is not None and found.revision not in {None, *held.behind} and not (found.owner or found.superuser)
     swept_at = found.swept_at if found else None
-    seen = swept_at is not None and at - swept_at < WORKER_REST
+    seen = swept_at is not None and wall_clock() - swept_at < WORKER_REST
     shape = Ready(
         ready=migrated and not request.app.state.leaving.is_set(),
         database=reached,
@@ -138,23 +138,24 @@ def as_yaml(document: dict[str, object]) -> str:
 
 
 @test_router.put("/test-clock", operation_id="set_test_clock", response_model=TestClock)
-async def set_test_clock(body: TestClock, held: Held, _caller: Admin) -> Response:
+async def set_test_clock(body: TestClock, caller: Admin) -> Response:
     """Stop the clock at an instant, for every process on this database, until it is cleared; admins only.
 
     Without `TEST_CLOCK=1` neither this nor the sweep on demand is there: 404.
     """
-    await upkeep.set_test_now(held.pool, body.now)
+    await upkeep.set_test_now(caller.held.pool, body.now)
     return answer(body)
 
 
 @test_router.delete("/test-clock", operation_id="clear_test_clock", status_code=204)
-async def clear_test_clock(held: Held, _caller: Admin) -> Response:
+async def clear_test_clock(caller: Admin) -> Response:
     """Go back to real time."""
-    await upkeep.clear_test_now(held.pool)
+    await upkeep.clear_test_now(caller.held.pool)
     return Response(None, 204)
 
 
 @test_router.post("/sweeps", operation_id="sweep", response_model=Swept)
-async def sweep(held: Held, _caller: Admin, now: Now) -> Response:
+async def sweep(caller: Admin) -> Response:
     """Do at once what the worker would: everything that time alone has brought by now."""
-    return answer(Swept(as_of=now, tickets=await held.sweep(held.pool, held.book, now)))
+    held = caller.held
+    return answer(Swept(as_of=caller.now, tickets=await held.sweep(held.pool, held.book, caller.now)))

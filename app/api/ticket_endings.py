@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting as acts
 from app.api import eligibility, errors
 from app.api.acting import Acting, ActingOn
-from app.api.deps import AnyCaller, Held, Needs
-from app.api.front_door import Route
+from app.api.deps import AnyCaller
+from app.api.front_door import route_of
 from app.api.shapes import Given, Number, Prose, Told, UnwrittenProse, answer, etag
 from app.api.ticket_shapes import TicketShape
 from app.db import clients, ids
@@ -21,7 +21,7 @@ from app.domain.eligibility import Decision, Facts, Outcome, Request, check_reop
 from app.domain.errors import FieldError
 from app.domain.ticket import ActName, Case, Exclusion, Resolution, Ticket, permit
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=route_of("tickets"))
 
 
 class ResolutionRequest(Given):
@@ -132,9 +132,9 @@ async def put_feedback(body: FeedbackRequest, acting: ActingOn) -> Response:
 
 
 @router.get("/{ticket_id}/feedback", operation_id="get_feedback", response_model=FeedbackShape)
-async def get_feedback(ticket_id: str, held: Held, caller: AnyCaller) -> Response:
+async def get_feedback(ticket_id: str, caller: AnyCaller) -> Response:
     """Read what the client thought of the resolution; 404 where they haven't said."""
-    found, _ = await acts.seen(held, caller, ticket_id)
+    found, _ = await acts.seen(caller, ticket_id)
     return answer(feedback_shape(found), headers={"ETag": etag(found.version)})
 
 
@@ -159,7 +159,7 @@ def feedback_shape(found: Ticket) -> FeedbackShape:
 async def judge_reopening(acting: Acting, case: Case) -> Decision:
     """Judge plan and coverage anew, by the policy in force now."""
     found = case.ticket
-    terms = await acting.held.book.in_force(case.at)
+    terms = await acting.caller.held.book.in_force(case.at)
     coverage = await clients.coverage(acting.caller.pool, found.client_id, found.contact_id, drawing=None)
     request = Request(found.channel, found.category, found.priority, found.asset_id, found.service)
     facts = Facts(request, coverage.agreements, coverage.contact) if coverage else Facts(request)
@@ -172,4 +172,4 @@ async def _refuse(acting: Acting, case: Case, decision: Decision, reason: str) -
     request = {"category": found.category, "channel": found.channel}
     written = request | {"reopen": str(found.id), "ref": found.ref, "reason": reason}
     whose = (found.client_id, found.contact_id)
-    return await eligibility.refuse(acting.caller, acting.now, acting.once, decision, whose, written)
+    return await eligibility.refuse(acting.caller, acting.once, decision, whose, written)

@@ -4,21 +4,21 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting as acts
 from app.api.acting import ActingOn
-from app.api.deps import Held, House, Needs, Now
-from app.api.front_door import Route
+from app.api.deps import House
+from app.api.front_door import route_of
 from app.api.shapes import Given, Number, Prose, Told, UnwrittenProse, answer
 from app.api.ticket_shapes import TicketShape
 from app.db import ids
 from app.domain import passing
 from app.domain.acts import levels
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=route_of("tickets"))
 
 
 class Escalation(Given):
@@ -104,9 +104,9 @@ async def decide_escalation(body: EscalationDecision, acting: ActingOn) -> Respo
 
 
 @router.get("/{ticket_id}/escalation-rules", operation_id="preview_escalation_rules", response_model=RulesShape)
-async def preview_escalation_rules(ticket_id: str, held: Held, caller: House, now: Now) -> Response:
+async def preview_escalation_rules(ticket_id: str, caller: House) -> Response:
     """Ask which escalation rules would fire now, and why the others would not: a dry run."""
-    found, terms = await acts.seen(held, caller, ticket_id)
+    found, terms = await acts.seen(caller, ticket_id)
     said = [
         RuleShape(
             rule=outlook.rule.id,
@@ -116,6 +116,6 @@ async def preview_escalation_rules(ticket_id: str, held: Held, caller: House, no
             at=outlook.at,
             why=outlook.why,
         )
-        for outlook in passing.outlooks(found, terms, now)
+        for outlook in passing.outlooks(found, terms, caller.now)
     ]
-    return answer(RulesShape(as_of=now, rules=said))
+    return answer(RulesShape(as_of=caller.now, rules=said))

@@ -3,15 +3,15 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting as acts
 from app.api import tickets
 from app.api.acting import Acting, ActingOn, Show
-from app.api.deps import AnyCaller, Held, Needs
-from app.api.front_door import Route
+from app.api.deps import AnyCaller
+from app.api.front_door import route_of
 from app.api.paging import Page, Pages
 from app.api.shapes import Flag, Given, Instant, Prose, Told, UnwrittenProse, answer
 from app.api.ticket_endings import judge_reopening
@@ -24,7 +24,7 @@ from app.domain.events import CLIENTS, Actor, Event, EventKind
 from app.domain.policy import Terms
 from app.domain.ticket import Case, Resolution, Status, Ticket
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=route_of("tickets"))
 
 
 MESSAGES: Final = [
@@ -137,9 +137,9 @@ def _message(message_id: UUID, viewer: Actor) -> Show:
 
 
 @router.get("/{ticket_id}/messages", operation_id="list_messages", response_model=Page[MessageShape])
-async def list_messages(ticket_id: str, held: Held, caller: AnyCaller, pages: Pages) -> Response:
+async def list_messages(ticket_id: str, caller: AnyCaller, pages: Pages) -> Response:
     """List what was said, the oldest first; a contact sees what is public."""
-    found, _ = await acts.seen(held, caller, ticket_id)
+    found, _ = await acts.seen(caller, ticket_id)
     page = await tickets.events_page(caller, found, pages, Selection(MESSAGES))
     items = [message_shape(event, caller.actor) for event in page.rows]
     return answer(Page[MessageShape](items=items, next_cursor=page.next_cursor), headers=page.headers)

@@ -3,16 +3,15 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
 from app.api.acting import ActingOn
-from app.api.deps import Needs
 from app.api.eligibility import DetailsShape
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.shapes import Given, Line, Prose, Unwritten
 from app.api.ticket_shapes import TicketShape
 from app.db import staff
@@ -22,7 +21,7 @@ from app.domain.events import STAFF
 from app.domain.policy import Priority
 from app.domain.ticket import Complexity, Details
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=route_of("tickets"))
 
 
 class Prioritization(Given):

@@ -7,16 +7,16 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
 from app.api import acting, eligibility, errors
 from app.api.acting import AsOf
-from app.api.deps import AnyCaller, Caller, Held, Needs, Now, Runtime, Writer
+from app.api.deps import AnyCaller, Caller, Writer
 from app.api.eligibility import RequestShape
 from app.api.errors import Problem
-from app.api.front_door import Route
+from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages, Paging, Turned
 from app.api.shapes import Flag, Instant, Line, Prose, answer, etag
@@ -49,7 +49,7 @@ from app.domain.events import STAFF, Event
 from app.domain.policy import Channel, Priority, Terms
 from app.domain.ticket import Complexity, Status, Ticket
 
-router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=Route, dependencies=[Depends(Needs("tickets"))])
+router = APIRouter(prefix="/v1/tickets", tags=["tickets"], route_class=route_of("tickets"))
 
 MOST_WHOLE: Final = 50
 """How many tickets a page has at most where it tells more of each."""
@@ -92,7 +92,7 @@ class TicketPage(Page[TicketItemShape]):
 
 
 @router.post("", operation_id="create_ticket", status_code=201, response_model=TicketShape)
-async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: Now, once: OnceOnly) -> Response:
+async def create_ticket(body: TicketRequest, caller: Writer, once: OnceOnly) -> Response:
     """Open a ticket.
 
     The policy in force at `received_at` decides. A refused request answers 403 `not_eligible`
@@ -108,31 +108,29 @@ async def create_ticket(body: TicketRequest, held: Held, caller: Writer, now: No
         detail = f"The role {caller.role} may not open tickets by {body.channel}; use the portal."
         raise Problem("act_forbidden", detail, allowed_acts=[])
     for _ in range(acting.TRIES):
-        response = await _open(body, held, caller, now, once, (client_id, contact_id))
+        response = await _open(body, caller, once, (client_id, contact_id))
         if response is not None:
             return response
-        await held.book.read()
+        await caller.held.book.read()
     raise Problem("concurrent_update", "The calendar is being changed right now; send the request again.")
 
 
-async def _open(
-    body: TicketRequest, held: Runtime, caller: Caller, now: datetime, once: Once, whose: tuple[UUID, UUID]
-) -> Response | None:
+async def _open(body: TicketRequest, caller: Caller, once: Once, whose: tuple[UUID, UUID]) -> Response | None:
     """Fetch, decide, store; None where the calendar has changed in between."""
     client_id, contact_id = whose
-    terms, received_at = await _terms(held, body, caller, now)
+    terms, received_at = await _terms(body, caller)
     earlier, check = await _linked(caller, body, Scope(client_id, caller.scope.contact_id))
     decision, number = await eligibility.judge(
-        held, caller, body, body.description, client_id, contact_id, received_at, drawing=True
+        caller, body, body.description, client_id, contact_id, received_at, drawing=True
     )
     if decision.outcome is Outcome.DENIED and not (check and check.overridden_at):
         written = body.model_dump(mode="json")
-        return await eligibility.refuse(caller, now, once, decision, whose, written)
+        return await eligibility.refuse(caller, once, decision, whose, written)
     opening = Opening(
         id=ids.new_id(),
         client_id=client_id,
         contact_id=contact_id,
-        ref=f"KE-{year_of(now)}-{number:06}",
+        ref=f"KE-{year_of(caller.now)}-{number:06}",
         subject=body.subject,
         request=eligibility.asked(body, body.description),
         answered=body.answered if body.answered is not None else body.channel is Channel.PHONE,
@@ -140,9 +138,9 @@ async def _open(
         follow_up_of=earlier,
         eligibility_check_id=body.eligibility_check_id,
     )
-    happened = fold.numbered(None, intake.open_ticket(opening, decision, terms, actor=caller.actor, now=now))
+    happened = fold.numbered(None, intake.open_ticket(opening, decision, terms, actor=caller.actor, now=caller.now))
     opened = fold.fold(None, happened)
-    shape = ticket_shape(opened, terms, caller.actor, now)
+    shape = ticket_shape(opened, terms, caller.actor, caller.now)
     headers = {"Location": f"/v1/tickets/{opened.id}", "ETag": etag(opened.version)}
     kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
     story = tickets.story(opened, happened, passing.next_at(opened, terms), terms.revision)
@@ -157,17 +155,17 @@ async def _open(
     return answer(shape, status=201, headers=headers) if stored else None
 
 
-async def _terms(held: Runtime, body: TicketRequest, caller: Caller, now: datetime) -> tuple[Terms, datetime]:
+async def _terms(body: TicketRequest, caller: Caller) -> tuple[Terms, datetime]:
     """Return the instant everything is judged at, and the terms in force then."""
     if body.answered is not None and caller.role not in STAFF:
         raise errors.invalid([FieldError("/answered", "not_yours", "only staff may say so; leave it out")])
     if body.answered and body.channel is not Channel.PHONE:
         raise errors.invalid([FieldError("/answered", "not_a_call", "only a call can be answered; leave it out")])
     if body.received_at is None:
-        return await held.book.in_force(now), now
-    limits = (await held.book.in_force(now)).policy.limits
-    received_at = intake.received(body.received_at, actor=caller.actor, limits=limits, now=now)
-    return await held.book.in_force(received_at), received_at
+        return await caller.held.book.in_force(caller.now), caller.now
+    limits = (await caller.held.book.in_force(caller.now)).policy.limits
+    received_at = intake.received(body.received_at, actor=caller.actor, limits=limits, now=caller.now)
+    return await caller.held.book.in_force(received_at), received_at
 
 
 async def _linked(caller: Caller, body: TicketRequest, scope: Scope) -> tuple[UUID | None, Found | None]:
@@ -194,9 +192,7 @@ def _one_or_more(choices: type[StrEnum]) -> Any:  # noqa: ANN401  # what the fra
 
 @router.get("", operation_id="list_tickets", response_model=TicketPage)
 async def list_tickets(
-    held: Held,
     caller: AnyCaller,
-    now: Now,
     pages: Pages,
     status: Annotated[str | None, _one_or_more(Status)] = None,
     priority: Annotated[str | None, _one_or_more(Priority)] = None,
@@ -234,17 +230,15 @@ async def list_tickets(
         due_before=due_before,
         updated_since=updated_since,
     )
-    page = pages.turn(await tickets.page(caller.pool, filters, caller.scope, pages.after, pages.most, now))
-    wholes = await acting.seen_on_page(held, caller, [item.id for item in page.rows], now) if included else {}
-    items = [_item(item, wholes.get(item.id), caller, now, included) for item in page.rows]
-    return answer(TicketPage(as_of=now, items=items, next_cursor=page.next_cursor), headers=page.headers)
+    page = pages.turn(await tickets.page(caller.pool, filters, caller.scope, pages.after, pages.most, caller.now))
+    wholes = await acting.seen_on_page(caller, [item.id for item in page.rows]) if included else {}
+    items = [_item(item, wholes.get(item.id), caller, included) for item in page.rows]
+    return answer(TicketPage(as_of=caller.now, items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
-def _item(
-    item: Item, whole: tuple[Ticket, Terms] | None, caller: Caller, now: datetime, included: Sequence[str]
-) -> TicketItemShape:
-    clocks = clock_shapes(*whole, now) if whole and Include.CLOCKS in included else None
-    acts = allowed_acts(*whole, caller.actor, now) if whole and Include.ACTS in included else None
+def _item(item: Item, whole: tuple[Ticket, Terms] | None, caller: Caller, included: Sequence[str]) -> TicketItemShape:
+    clocks = clock_shapes(*whole, caller.now) if whole and Include.CLOCKS in included else None
+    acts = allowed_acts(*whole, caller.actor, caller.now) if whole and Include.ACTS in included else None
     return item_shape(item, caller.actor, clocks, acts)
 
 
@@ -261,9 +255,7 @@ def _values(name: str, text: str | None, choices: Any) -> list[str] | None:  # n
 @router.get("/{ticket_id}", operation_id="get_ticket", response_model=TicketShape)
 async def get_ticket(
     ticket_id: str,
-    held: Held,
     caller: AnyCaller,
-    now: Now,
     as_of: AsOf = None,
     include: Annotated[str | None, _one_or_more(Include)] = None,
 ) -> Response:
@@ -272,35 +264,33 @@ async def get_ticket(
     `include` is taken as in a list; both are always in this answer.
     """
     _values("include", include, Include)
-    found, terms = await acting.seen_at(held, caller, ticket_id, as_of, now)
-    shape = ticket_shape(found, terms, caller.actor, as_of or now)
+    found, terms = await acting.seen_at(caller, ticket_id, as_of)
+    shape = ticket_shape(found, terms, caller.actor, as_of or caller.now)
     return answer(shape, headers={"ETag": etag(found.version)})
 
 
 @router.get("/{ticket_id}/clocks", operation_id="get_ticket_clocks", response_model=ClocksShape)
-async def get_ticket_clocks(ticket_id: str, held: Held, caller: AnyCaller, now: Now, as_of: AsOf = None) -> Response:
+async def get_ticket_clocks(ticket_id: str, caller: AnyCaller, as_of: AsOf = None) -> Response:
     """Read every promise on a ticket with the trace that explains its due date to the microsecond."""
-    found, terms = await acting.seen_at(held, caller, ticket_id, as_of, now)
-    return answer(clocks_shape(found, terms, as_of or now), headers={"ETag": etag(found.version)})
+    found, terms = await acting.seen_at(caller, ticket_id, as_of)
+    return answer(clocks_shape(found, terms, as_of or caller.now), headers={"ETag": etag(found.version)})
 
 
 @router.get("/{ticket_id}/acts", operation_id="get_ticket_acts", response_model=ActsShape)
-async def get_ticket_acts(ticket_id: str, held: Held, caller: AnyCaller, now: Now) -> Response:
+async def get_ticket_acts(ticket_id: str, caller: AnyCaller) -> Response:
     """Ask which acts are open to you now, and why the others are not."""
-    found, terms = await acting.seen(held, caller, ticket_id)
-    case = passing.case_of(found, terms, actor=caller.actor, now=now)
+    found, terms = await acting.seen(caller, ticket_id)
+    case = passing.case_of(found, terms, actor=caller.actor, now=caller.now)
     return answer(acts_shape(case), headers={"ETag": etag(found.version)})
 
 
 @router.get("/{ticket_id}/events", operation_id="list_ticket_events", response_model=Page[EventShape])
-async def list_ticket_events(
-    ticket_id: str, held: Held, caller: AnyCaller, now: Now, pages: Pages, as_of: AsOf = None
-) -> Response:
+async def list_ticket_events(ticket_id: str, caller: AnyCaller, pages: Pages, as_of: AsOf = None) -> Response:
     """List what had happened to a ticket by an instant, the oldest first; a contact sees what is public.
 
     `as_of` in the future lists what has happened by now: what time will bring is in the ticket and its clocks.
     """
-    found, _ = await acting.seen_at(held, caller, ticket_id, as_of, now)
+    found, _ = await acting.seen_at(caller, ticket_id, as_of)
     page = await events_page(caller, found, pages, Selection(until=as_of))
     items = [event_shape(event, caller.actor) for event in page.rows]
     return answer(Page[EventShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
