@@ -158,12 +158,12 @@ class Life:
         for cycle in self.ticket.cycles:
             self.adds_up(cycle, at)
             state = cycle.state(at)
-            seen = self.broken.setdefault((cycle.clock, cycle.number), at) if state in BROKEN else None
-            # A clock set back may stand before what nobody has noted yet.
-            if self.broken.get((cycle.clock, cycle.number), at) < at:
-                assert state in BROKEN
-            if seen:
+            if state in BROKEN:
+                self.broken.setdefault((cycle.clock, cycle.number), at)
                 assert cycle.met_at is None
+            elif (cycle.clock, cycle.number) in self.broken:
+                # A clock set back stands before what nobody had noted yet.
+                assert at < self.broken[cycle.clock, cycle.number]
             assert (state is ClockState.PAUSED) == (cycle.running and cycle.due_at is None)
             if cycle.paused:
                 assert self.ticket.status is Status.WAITING_ON_CLIENT
