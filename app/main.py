@@ -46,10 +46,10 @@ from app.worker import sweep
 ROUTERS: Final = (
     tickets.router,
     ticket_talk.router,
+    eligibility.router,
     ticket_triage.router,
     ticket_levels.router,
     ticket_endings.router,
-    eligibility.router,
     calendars.router,
     calendar_exceptions.router,
     policies.router,

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Annotated, Final, TypeAlias
 from uuid import UUID
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Query, Request
 from starlette.responses import Response
 
 from app.api import errors
 from app.api.deps import Caller, Writer
 from app.api.errors import Problem
-from app.api.idempotency import Once, OnceOnly
+from app.api.idempotency import IdempotencyKey, Once, once
 from app.api.shapes import ETAGS, Instant, Told, answer, etag, matches
 from app.api.ticket_shapes import ticket_shape
 from app.db import events, tickets
@@ -121,12 +121,11 @@ class Acting:
             happened = await self._decided(found, terms, decide)
             changed = fold.fold(found, happened)
             status, shape = (show or self._ticket)(changed, terms, happened)
-            headers = {"ETag": etag(changed.version)}
-            body = shape.model_dump_json().encode()
-            kept = self.once.answer(status, headers | {"Content-Type": "application/json"}, body)
+            response = answer(shape, status=status, headers={"ETag": etag(changed.version)})
+            kept = self.once.keep(response)
             story = tickets.story(changed, happened, passing.next_at(changed, terms), terms.revision)
             if await self.once.write(lambda: tickets.save(self.caller.pool, changed, story, kept)):  # noqa: B023  # called at once
-                return answer(shape, status=status, headers=headers)
+                return response
             await self.once.replay()
             await self.caller.held.book.read()
         raise Problem("concurrent_update", "Others are changing this ticket right now; read it and try again.")
@@ -144,9 +143,15 @@ class Acting:
         return 200, ticket_shape(changed, terms, self.caller.actor, max(self.caller.now, changed.last_event_at))
 
 
-async def acting(ticket_id: str, caller: Writer, once: OnceOnly, if_match: IfMatch = None) -> Acting:
+async def acting(
+    request: Request,
+    ticket_id: str,
+    caller: Writer,
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+) -> Acting:
     """Read who is about to act, on what, and when."""
-    return Acting(caller, once, ticket_id, if_match)
+    return Acting(caller, await once(request, idempotency_key), ticket_id, if_match)
 
 
 ActingOn: TypeAlias = Annotated[Acting, Depends(acting)]

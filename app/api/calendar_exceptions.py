@@ -89,7 +89,8 @@ async def _revise(
     """Store the next revision of a calendar, and have the worker look at everything that it counts."""
     revision = Revision(row.id, row.revision + 1, by.at, exceptions)
     shape, headers = calendars.revised(row, exceptions, by.at)
-    kept = once.answer(status, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    response = answer(shape, status=status, headers=headers)
+    kept = once.keep(response)
     try:
         async with held.bearers.outlasted():
             await once.write(lambda: _store(held, revision, by, kept))
@@ -99,7 +100,7 @@ async def _revise(
             raise Problem("concurrent_update", detail) from None
         raise
     await held.book.read()
-    return answer(shape, status=status, headers=headers)
+    return response
 
 
 async def _store(held: Runtime, revision: Revision, by: By, kept: Answer | None) -> None:

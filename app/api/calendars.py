@@ -115,14 +115,14 @@ async def create_calendar(body: CalendarRequest, caller: Manager, once: OnceOnly
     )
     shape = _shape(kept, found)
     headers = {"Location": f"/v1/calendars/{kept.id}", "ETag": _etag(found)}
-    answered = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    response = answer(shape, status=201, headers=headers)
     try:
-        await once.write(lambda: policies.add_calendar(caller.held.pool, kept, answered, caller.by()))
+        await once.write(lambda: policies.add_calendar(caller.held.pool, kept, once.keep(response), caller.by()))
     except ConstraintError as error:
         if error.name == "uq_calendars_name":
             raise Problem("name_taken", "Another calendar has this name already; choose another one.") from None
         raise
-    return answer(shape, status=201, headers=headers)
+    return response
 
 
 @router.get("", operation_id="list_calendars", response_model=Page[CalendarShape])

@@ -163,15 +163,14 @@ async def check_eligibility(
     client_id, contact_id = whose(body, caller)
     at = body.as_of or caller.now
     decision, _ = await judge(caller, body, body.description, client_id, contact_id, at)
-    check = stored(decision, caller, client_id, contact_id, body.model_dump(mode="json"), attempt=False)
-    if not store:
+    shape = decision_shape(decision, ids.new_id() if store else None, client_id, caller.now)
+    if shape.id is None:
         await once.replay()
-        return answer(decision_shape(decision, None, client_id, caller.now))
-    shape = decision_shape(decision, check.id, client_id, caller.now)
-    headers = {"Location": f"/v1/eligibility-checks/{check.id}", "Content-Type": "application/json"}
-    kept = once.answer(201, headers, shape.model_dump_json().encode())
-    await once.write(lambda: checks.add(caller.pool, check, kept))
-    return answer(shape, status=201, headers={"Location": headers["Location"]})
+        return answer(shape)
+    check = stored(shape, shape.id, caller, contact_id, body.model_dump(mode="json"), attempt=False)
+    response = answer(shape, status=201, headers={"Location": f"/v1/eligibility-checks/{shape.id}"})
+    await once.write(lambda: checks.add(caller.pool, check, once.keep(response)))
+    return response
 
 
 @router.get("", operation_id="list_eligibility_checks", response_model=Page[StoredCheckShape])
@@ -216,15 +215,14 @@ async def override_eligibility_check(
     eligibility.require_overridable(found.outcome, found.created_at, limits, caller.now)
     entry = Override(found.client_id, found.id, body.reason, caller.actor.id, caller.now)
     after = replace(found, override_reason=body.reason, overridden_by=caller.actor.id, overridden_at=caller.now)
-    shape = _stored_shape(after, caller)
-    kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    response = answer(_stored_shape(after, caller))
     try:
-        await once.write(lambda: checks.override(caller.pool, entry, kept, caller.by()))
+        await once.write(lambda: checks.override(caller.pool, entry, once.keep(response), caller.by()))
     except ConstraintError as error:
         if error.name == "pk_eligibility_overrides":
             raise Problem("concurrent_update", "Somebody else has just overridden it; read it again.") from None
         raise
-    return answer(shape)
+    return response
 
 
 def _seen_by(caller: Caller) -> Scope:
@@ -305,35 +303,34 @@ async def refuse(
 ) -> Response:
     """Keep what was refused with all that was written, and answer with the decision."""
     client_id, contact_id = whose
-    check = stored(decision, caller, client_id, contact_id, written, attempt=True)
-    shape = decision_shape(decision, check.id, client_id, caller.now)
+    check_id = ids.new_id()
+    shape = decision_shape(decision, check_id, client_id, caller.now)
+    check = stored(shape, check_id, caller, contact_id, written, attempt=True)
     detail = "The support policy refuses this request; decision says why, and what to do instead."
     problem = Problem("not_eligible", detail, decision=shape.model_dump(mode="json"))
     response = errors.render(once.request, problem)
-    headers = {"Content-Type": errors.MEDIA_TYPE}
-    await once.write(lambda: checks.add(caller.pool, check, once.answer(403, headers, bytes(response.body))))
+    await once.write(lambda: checks.add(caller.pool, check, once.keep(response)))
     return response
 
 
 def stored(
-    decision: Decision,
+    shape: DecisionShape,
+    check_id: UUID,
     caller: Caller,
-    client_id: UUID,
     contact_id: UUID | None,
     written: dict[str, Any],
     *,
     attempt: bool,
 ) -> Check:
     """Return the row that keeps a decision with all that was asked."""
-    shape = decision_shape(decision, None, client_id, caller.now)
     return Check(
-        client_id=client_id,
-        id=ids.new_id(),
+        client_id=shape.client_id,
+        id=check_id,
         contact_id=contact_id,
-        outcome=decision.outcome,
-        policy_version=decision.policy_version,
-        as_of=decision.as_of,
-        created_at=caller.now,
+        outcome=shape.outcome,
+        policy_version=shape.policy_version,
+        as_of=shape.as_of,
+        created_at=shape.created_at,
         created_by_role=caller.role,
         created_by_id=caller.actor.id,
         request=written,

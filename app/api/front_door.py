@@ -14,7 +14,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Query
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -35,6 +35,12 @@ LARGEST_NUMBER: Final = 2**63
 LONGEST_PATH: Final = 1_000
 MOST_DIGITS: Final = 400
 NO_GZIP: Final = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
+DEFAULT_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"vary", b"Accept-Encoding"),
+)
+"""What each answer says that doesn't say otherwise."""
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 CONTROLS: Final = re.compile("[\x00-\x1f\x7f]")
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -66,15 +72,13 @@ class RequestId:
                 asked = {"method": scope["method"], "path": path, "request_id": request_id}
                 caller = scope["state"].get("caller")
                 log.info("answered", status=message["status"], by=caller.principal if caller else None, **asked)
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "no-store")
-                headers.setdefault("Vary", "Accept-Encoding")
-                headers.update(scope["state"].get("quota", {}))
+                own: list[tuple[bytes, bytes]] = message["headers"]
+                given = {name for name, _ in own}
+                own += [(name, value) for name, value in DEFAULT_HEADERS if name not in given]
+                own += [(b"x-request-id", request_id.encode()), *scope["state"].get("quota", ())]
                 if scope["app"].state.leaving.is_set():
                     # Whoever asks again is to ask another process.
-                    headers["Connection"] = "close"
+                    own.append((b"connection", b"close"))
             await send(message)
 
         try:
@@ -265,10 +269,10 @@ async def _admit(request: Request, needs: deps.Needs | None) -> asyncio.Semaphor
     caller = await deps.authenticated(request)
     limits = caller.held.limits
     quota = await limits.count(caller.principal, deps.wall_clock())
-    request.scope["state"]["quota"] = {
-        "RateLimit-Policy": f'"requests";q={quota.limit};w={quota.window_seconds}',
-        "RateLimit": f'"requests";r={max(0, quota.left)};t={quota.reset_seconds}',
-    }
+    request.scope["state"]["quota"] = [
+        (b"ratelimit-policy", b'"requests";q=%d;w=%d' % (quota.limit, quota.window_seconds)),
+        (b"ratelimit", b'"requests";r=%d;t=%d' % (max(0, quota.left), quota.reset_seconds)),
+    ]
     if quota.exceeded:
         detail = (
             f"This is one more than {quota.limit} requests in {quota.window_seconds} seconds;"

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Final, TypeAlias, TypeVar
 
 from fastapi import Depends, Header, Request
+from starlette.responses import Response
 
 from app.api.deps import Caller, authenticated, wall_clock
 from app.api.errors import Problem, Replayed
@@ -30,13 +31,22 @@ class Once:
     digest: bytes
     received_at: datetime
 
-    def answer(self, status: int, headers: dict[str, str], body: bytes) -> Answer | None:
-        """Return the answer to keep with the write, or None where the request has no key."""
+    def keep(self, answer: Response) -> Answer | None:
+        """Return an answer as it is kept with the write, or None where the request has no key."""
         if self.key is None:
             return None
-        kept = {name: value for name, value in headers.items() if name in KEPT_HEADERS}
-        client, principal = self.caller.actor.client_id, self.caller.principal
-        return Answer(client, principal, self.operation, self.key, self.digest, status, kept, body, self.received_at)
+        kept = {name: value for name in KEPT_HEADERS if (value := answer.headers.get(name)) is not None}
+        return Answer(
+            self.caller.actor.client_id,
+            self.caller.principal,
+            self.operation,
+            self.key,
+            self.digest,
+            answer.status_code,
+            kept,
+            bytes(answer.body),
+            self.received_at,
+        )
 
     async def replay(self, via: Connection | None = None) -> None:
         """Give the answer kept under the key, if there is one; within a transaction by its own connection.
@@ -83,18 +93,18 @@ class Once:
         return Problem("idempotency_key_in_use", detail, headers={"Retry-After": "1"})
 
 
-async def once(
-    request: Request,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            pattern="^[!-~]+$",
-            description="Sent again with the same body, it brings the first answer again, for 24 hours.",
-        ),
-    ] = None,
-) -> Once:
+IdempotencyKey: TypeAlias = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description="Sent again with the same body, it brings the first answer again, for 24 hours.",
+    ),
+]
+
+
+async def once(request: Request, idempotency_key: IdempotencyKey = None) -> Once:
     """Read the key of a request.
 
     Whether an answer is kept under it need not be asked: the write that keeps one is undone where there is one

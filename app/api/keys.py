@@ -19,7 +19,6 @@ from app.api.paging import Page, Pages
 from app.api.shapes import Given, Instant, Line, Number, Told, answer
 from app.db import clients, ids, keys, staff
 from app.db.idempotency import Answer
-from app.db.ids import NewKey
 from app.db.keys import After, Key
 from app.db.statements import ConstraintError
 from app.domain.access import Permission
@@ -109,7 +108,7 @@ async def create_key(body: KeyRequest, caller: Admin, once: OnceOnly) -> Respons
     )
     whole = await _with_person(caller.held, key)
     await once.write(lambda: keys.add(caller.held.pool, whole, _kept(once, whole), caller.by()))
-    return _told(whole, fresh)
+    return _told(whole, fresh.text)
 
 
 @router.get("", operation_id="list_keys", response_model=Page[KeyShape])
@@ -159,7 +158,7 @@ async def rotate_key(key_id: KeyId, caller: Admin, once: OnceOnly, body: Rotatio
             detail = "This key was replaced before; rotate the one that followed it, or make a new one."
             raise Problem("nothing_to_change", detail) from None
         raise
-    return _told(key, fresh)
+    return _told(key, fresh.text)
 
 
 @router.post("/{key_id}/revoke", operation_id="revoke_key", response_model=KeyShape)
@@ -167,12 +166,13 @@ async def revoke_key(key_id: KeyId, caller: Admin, once: OnceOnly) -> Response:
     """End an API key at once, on every process; for good."""
     found = await _find(caller.held, key_id)
     revoked = replace(found, revoked_at=caller.now)
-    kept = once.answer(200, {"Content-Type": "application/json"}, _shape(revoked).model_dump_json().encode())
+    response = answer(_shape(revoked))
+    kept = once.keep(response)
     async with caller.held.bearers.outlasted():
         ended = await once.write(lambda: keys.revoke(caller.held.pool, key_id, caller.now, kept, caller.by()))
     if not ended:
         raise Problem("nothing_to_change", "This key was revoked before.")
-    return answer(_shape(revoked))
+    return response
 
 
 def _end(asked: datetime | None, now: datetime) -> datetime:
@@ -226,15 +226,11 @@ def _shape(key: Key) -> KeyShape:
     return KeyShape.model_validate({name: value for name, value in asdict(key).items() if name != "digest"})
 
 
-def _told(key: Key, fresh: NewKey) -> Response:
-    return answer(_new(key, fresh.text), status=201, headers={"Location": f"/v1/keys/{key.id}"})
-
-
-def _new(key: Key, text: str | None) -> NewKeyShape:
-    return NewKeyShape(**_shape(key).model_dump(), key=text)
+def _told(key: Key, text: str | None) -> Response:
+    shape = NewKeyShape(**_shape(key).model_dump(), key=text)
+    return answer(shape, status=201, headers={"Location": f"/v1/keys/{key.id}"})
 
 
 def _kept(once: Once, key: Key) -> Answer | None:
     """Keep the answer for an Idempotency-Key without the secret: what is kept could be read again."""
-    headers = {"Location": f"/v1/keys/{key.id}", "Content-Type": "application/json"}
-    return once.answer(201, headers, _new(key, None).model_dump_json().encode())
+    return once.keep(_told(key, None))

@@ -208,13 +208,14 @@ async def _publish(caller: Caller, document: Mapping[str, Any], once: Once) -> R
         _require_own_instant(version, book)
         shape = _shape(version, book)
         headers = {"Location": f"/v1/policy-versions/{version.number}", "ETag": _etag(shape)}
-        kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+        response = answer(shape, status=201, headers=headers)
+        kept = once.keep(response)
         if not await policies.publish(connection, version, caller.by(version.published_at)):
             raise Problem("concurrent_update", "Somebody else has just published this version; read it, then decide.")
         if kept:
             await idempotency.keep(connection, kept)
     await caller.held.book.read()
-    return answer(shape, status=201, headers=headers)
+    return response
 
 
 def _require_own_instant(version: Version, book: Book) -> None:
@@ -241,13 +242,14 @@ async def _take_back(caller: Caller, number: int, once: Once) -> Response:
         found, now = await _found(connection, number), await instant_by(connection, caller.held)
         publishing.require_ahead(found.effective_from, found.taken_back_at, now)
         shape = _shape(replace(found, taken_back_at=now), book)
-        kept = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+        response = answer(shape, headers={"ETag": _etag(shape)})
+        kept = once.keep(response)
         if not await policies.take_back(connection, number, now, caller.by(now)):
             raise Problem("concurrent_update", "Somebody else has just taken this version back; read it again.")
         if kept:
             await idempotency.keep(connection, kept)
     await caller.held.book.read()
-    return answer(shape, headers={"ETag": _etag(shape)})
+    return response
 
 
 @router.post(
@@ -269,20 +271,18 @@ async def acknowledge_policy(body: AcknowledgementRequest, caller: ByClient, onc
         raise errors.invalid([FieldError("/policy_version", "unknown_version", "name a version that is published")])
     client_id, contact_id = registers.own(caller)
     entry = Acknowledgement(client_id, version.number, contact_id, caller.now)
-    shape = _acknowledged(entry)
-    kept = once.answer(201, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    response = answer(_acknowledged(entry), status=201)
     try:
-        await once.write(lambda: policies.acknowledge(caller.pool, entry, kept, caller.by()))
+        await once.write(lambda: policies.acknowledge(caller.pool, entry, once.keep(response), caller.by()))
     except ConstraintError as error:
         first = await policies.acknowledgement(caller.pool, client_id, version.number)
         if error.name != "pk_policy_acknowledgements" or first is None:
             raise
-        shape = _acknowledged(first)
-        again = once.answer(200, {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+        response = answer(_acknowledged(first))
+        again = once.keep(response)
         if again:
             await once.write(lambda: idempotency.keep(caller.pool, again))
-        return answer(shape)
-    return answer(shape, status=201)
+    return response
 
 
 @router.get(

@@ -173,8 +173,7 @@ async def save(
         Problem: 409 where somebody else has just changed it, or it breaks a rule of the schema.
     """
     response = one(row, shape)
-    headers = {"ETag": response.headers["ETag"], "Content-Type": "application/json"}
-    kept = once.answer(200, headers, bytes(response.body)) if once else None
+    kept = once.keep(response) if once else None
 
     def write() -> Awaitable[bool]:
         return register.save(caller.pool, row, kept, caller.by())

@@ -90,12 +90,12 @@ async def create_agent(body: AgentRequest, caller: Manager, once: OnceOnly) -> R
     _require_admin(caller, None, agent)
     shape = registers.shape_of(agent, AgentShape)
     headers = {"Location": f"/v1/agents/{agent.id}", "ETag": etag(1)}
-    kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    response = answer(shape, status=201, headers=headers)
     try:
-        await once.write(lambda: staff.register.add(caller.pool, agent, kept, caller.by()))
+        await once.write(lambda: staff.register.add(caller.pool, agent, once.keep(response), caller.by()))
     except ConstraintError as error:
         raise registers.refused(error) from None
-    return answer(shape, status=201, headers=headers)
+    return response
 
 
 @router.get("", operation_id="list_agents", response_model=Page[AgentShape])

@@ -142,7 +142,8 @@ async def _open(body: TicketRequest, caller: Caller, once: Once, whose: tuple[UU
     opened = fold.fold(None, happened)
     shape = ticket_shape(opened, terms, caller.actor, caller.now)
     headers = {"Location": f"/v1/tickets/{opened.id}", "ETag": etag(opened.version)}
-    kept = once.answer(201, headers | {"Content-Type": "application/json"}, shape.model_dump_json().encode())
+    response = answer(shape, status=201, headers=headers)
+    kept = once.keep(response)
     story = tickets.story(opened, happened, passing.next_at(opened, terms), terms.revision)
     try:
         stored = await once.write(lambda: tickets.add(caller.pool, opened, story, kept))
@@ -152,7 +153,7 @@ async def _open(body: TicketRequest, caller: Caller, once: Once, whose: tuple[UU
                 "check_used", "Another ticket uses this eligibility check; ask for a new one, or leave it out."
             ) from None
         raise
-    return answer(shape, status=201, headers=headers) if stored else None
+    return response if stored else None
 
 
 async def _terms(body: TicketRequest, caller: Caller) -> tuple[Terms, datetime]:

@@ -358,4 +358,6 @@ def log_at(level: str) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=True,
     )

@@ -50,6 +50,7 @@ def run(settings: Settings, *, linger: float) -> None:
         log_level=settings.log_level,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     Server(config, app.state.leaving, linger).run()

@@ -156,9 +156,9 @@ class Statement(Generic[P, T]):
         values = dict(zip(self.names, args, strict=False)) | kwargs
         if len(args) + len(kwargs) != len(self.names) or len(values) != len(self.names):
             raise TypeError(f"a statement takes {self.names}, each once")
-        absent = frozenset(path for path, value in self.optional.items() if value(values) is None)
+        absent = frozenset([path for path, value in self.optional.items() if value(values) is None])
         compiled = self.variants.get(absent) or self.variant(absent)
-        rows = await answered(via.fetch(compiled.text, *(value(values) for value in compiled.values)))
+        rows = await answered(via.fetch(compiled.text, *[value(values) for value in compiled.values]))
         return self.read(compiled.rows(rows))
 
 
