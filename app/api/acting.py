@@ -147,8 +147,8 @@ async def acting(
     request: Request,
     ticket_id: str,
     caller: Writer,
-    idempotency_key: IdempotencyKey = None,
     if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Acting:
     """Read who is about to act, on what, and when."""
     return Acting(caller, await once(request, idempotency_key), ticket_id, if_match)

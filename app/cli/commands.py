@@ -359,5 +359,4 @@ def log_at(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.WriteLoggerFactory(),
-        cache_logger_on_first_use=True,
     )

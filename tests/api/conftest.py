@@ -36,7 +36,7 @@ AUDIT_PUBLIC_KEY = seal.public_of(AUDIT_KEY)
 BY = By(Role.SERVICE, None, LONG_AGO)
 EMPTIED = (
     "TRUNCATE events, clock_cycles, tickets, eligibility_checks, subscriptions, agreements, api_keys, contacts,"
-    " clients, agents, idempotency_keys, test_clock, sweeps, audit_entries, audit_checkpoints CASCADE;"
+    " clients, agents, idempotency_keys, test_clock, sweeps, self_checks, audit_entries, audit_checkpoints CASCADE;"
     "DELETE FROM calendar_revisions WHERE calendar_id IN (SELECT id FROM calendars WHERE name <> 'Support desk');"
     "DELETE FROM calendars WHERE name <> 'Support desk';"
     "DELETE FROM calendar_revisions WHERE revision > 1;"
