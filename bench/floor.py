@@ -143,10 +143,12 @@ def ticket_told(found: Ticket, terms: Terms, viewer: Actor, at: datetime) -> Jso
     }  # fmt: skip
 
 
-def kept(found: Ticket, happened: tuple[Event, ...], terms: Terms, names: tuple[str, ...]) -> list[Any]:
+def kept(
+    before: Ticket | None, found: Ticket, happened: tuple[Event, ...], terms: Terms, names: tuple[str, ...]
+) -> list[Any]:
     """Return what is written: cycles, events, when time acts next, and columns of the ticket."""
     whose = {"client_id": found.client_id, "ticket_id": found.id}
-    story = tickets.story(found, happened, passing.next_at(found, terms), terms.revision)
+    story = tickets.story(before, found, happened, passing.next_at(found, terms), terms.revision)
     columns = {name: getattr(found, name) for name in names} | {"waits": clocks.pauses_json(found.waits)}
     return [[{**cycle, **whose} for cycle in story.cycles], story.happened, story.next_at, *map(columns.get, names)]
 
@@ -207,7 +209,7 @@ class Floor:
         opening = intake.Opening(ids.new_id(), caller.client_id, caller.id, ref, body["subject"], asked, False, at)  # noqa: FBT003  # not answered
         happened = fold.numbered(None, intake.open_ticket(opening, decision, terms, actor=caller, now=at))
         opened = fold.fold(None, happened)
-        await self.ask("add", *kept(opened, happened, terms, ADDED))
+        await self.ask("add", *kept(None, opened, happened, terms, ADDED))
         return answer(ticket_told(opened, terms, caller, at), 201, 1)
 
     async def check(self, request: Request) -> Response:
@@ -228,7 +230,11 @@ class Floor:
             happened = fold.numbered(found, do(passing.case_of(found, terms, actor=caller, now=at), body))
             changed = fold.fold(found, happened)
             written, *_ = await self.ask(
-                "save", *(values := kept(changed, happened, terms, SAVED))[:3], found.client_id, found.id, *values[3:]
+                "save",
+                *(values := kept(found, changed, happened, terms, SAVED))[:3],
+                found.client_id,
+                found.id,
+                *values[3:],
             )
             if written and do is not reply:
                 return answer(ticket_told(changed, terms, caller, at), 200, changed.version)

@@ -123,7 +123,7 @@ class Acting:
             status, shape = (show or self._ticket)(changed, terms, happened)
             response = answer(shape, status=status, headers={"ETag": etag(changed.version)})
             kept = self.once.keep(response)
-            story = tickets.story(changed, happened, passing.next_at(changed, terms), terms.revision)
+            story = tickets.story(found, changed, happened, passing.next_at(changed, terms), terms.revision)
             if await self.once.write(lambda: tickets.save(self.caller.pool, changed, story, kept)):  # noqa: B023  # called at once
                 return response
             await self.once.replay()

@@ -144,7 +144,7 @@ async def _open(body: TicketRequest, caller: Caller, once: Once, whose: tuple[UU
     headers = {"Location": f"/v1/tickets/{opened.id}", "ETag": etag(opened.version)}
     response = answer(shape, status=201, headers=headers)
     kept = once.keep(response)
-    story = tickets.story(opened, happened, passing.next_at(opened, terms), terms.revision)
+    story = tickets.story(None, opened, happened, passing.next_at(opened, terms), terms.revision)
     try:
         stored = await once.write(lambda: tickets.add(caller.pool, opened, story, kept))
     except ConstraintError as error:

@@ -206,7 +206,7 @@ async def _ticket(pool: Pool, story: Story, contact: Contact, agent_id: UUID, no
 async def _store(pool: Pool, found: Ticket | None, events: list[Event], terms: Terms) -> Ticket:
     happened = fold.numbered(found, events)
     changed = fold.fold(found, happened)
-    story = tickets.story(changed, happened, passing.next_at(changed, terms), terms.revision)
+    story = tickets.story(found, changed, happened, passing.next_at(changed, terms), terms.revision)
     await (tickets.save if found else tickets.add)(pool, changed, story, None)
     return changed
 

@@ -145,7 +145,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is written with a ticket: its cycles as they are now, what happened, when time acts next.
+    """What is written with a ticket: its cycles that changed, what happened, when time acts next.
 
     `revision` is that of the calendar by which it was decided; where there is a newer one, nothing is written.
     """
@@ -156,9 +156,12 @@ class Story:
     revision: int
 
 
-def story(ticket: Ticket, happened: Sequence[Event], next_at: datetime | None, revision: int) -> Story:
-    """Return what goes with the ticket that these events led to."""
-    cycles = [clocks.to_json(cycle) for cycle in ticket.cycles]
+def story(
+    before: Ticket | None, ticket: Ticket, happened: Sequence[Event], next_at: datetime | None, revision: int
+) -> Story:
+    """Return what goes with the ticket that these events led to from one before: of its cycles those that changed."""
+    known = before.cycles if before else ()
+    cycles = [clocks.to_json(cycle) for cycle in ticket.cycles if cycle not in known]
     return Story(cycles, [_event(event) for event in happened], next_at, revision)
 
 

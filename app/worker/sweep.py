@@ -68,7 +68,7 @@ async def _pass(connection: Transaction, book: Book, found: Ticket, now: datetim
         happened = fold.numbered(found, passing.swept(found, terms, now))
         changed = fold.fold(found, happened)
         next_at = passing.next_at(changed, terms)
-        story = tickets.story(changed, happened, next_at, terms.revision)
+        story = tickets.story(found, changed, happened, next_at, terms.revision)
     except Exception:
         log.exception("time can't pass for a ticket", ticket=str(found.id))
         return False

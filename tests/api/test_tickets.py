@@ -595,12 +595,33 @@ async def test_a_page_says_at_which_instant_it_holds(desk: Desk) -> None:
     assert (await desk.get("standard", "/v1/tickets"))["as_of"] == z("2026-01-05 10:00:00")
 
 
+async def test_an_act_writes_the_cycles_that_it_changes_and_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket, story, written = await desk.open(), tickets.story, list[Any]()
+
+    def noted(*given: Any) -> Any:
+        found = story(*given)
+        written.append([(cycle["clock"], cycle["cycle"]) for cycle in found.cycles])
+        return found
+
+    monkeypatch.setattr(tickets, "story", noted)
+    await desk.act("agent", ticket, "acknowledge")
+    await desk.say("agent", ticket)
+    await desk.act("agent", ticket, "escalate", reason="It is hard.")
+    assert written == [
+        [("acknowledgement", 1), ("resolution", 1), ("update", 1)],
+        [("update", 1), ("update", 2)],
+        [],
+    ]
+
+
 async def test_one_ticket_that_cannot_be_stored_holds_up_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     tickets_made = [await desk.open(subject=f"Ticket {number}") for number in range(3)]
     story = tickets.story
 
-    def impossible(changed: Any, *rest: Any) -> Any:
-        found = story(changed, *rest)
+    def impossible(before: Any, changed: Any, *rest: Any) -> Any:
+        found = story(before, changed, *rest)
         if str(changed.id) != tickets_made[0]["id"]:
             return found
         return replace(found, cycles=[{**cycle, "warned": 1_000} for cycle in found.cycles])
