@@ -35,8 +35,8 @@ from bench.stock import Caller, Person
 
 DUE: Final = 10_000
 LOOKS: Final = 200
-STARTS: Final = 1
-REQUESTS: Final = 1_000
+STARTS: Final = 3
+REQUESTS: Final = 100_000
 BATCH: Final = 5_000
 ROUNDS: Final = 5
 LOAD_SECONDS: Final = 2

@@ -606,13 +606,20 @@ async def test_an_act_writes_the_cycles_that_it_changes_and_no_other(
         return found
 
     monkeypatch.setattr(tickets, "story", noted)
-    await desk.act("agent", ticket, "acknowledge")
-    await desk.say("agent", ticket)
-    await desk.act("agent", ticket, "escalate", reason="It is hard.")
+    for name, said in (
+        ("acknowledge", {}),
+        ("classify", {"complexity": "complex", "reason": "Odd."}),
+        ("escalate", {"reason": "Hard."}),
+    ):
+        await desk.act("lead", ticket, name, **said)
+    await desk.say("lead", ticket)
+    await desk.act("lead", ticket, "resolve", resolution="fixed", text="It is mended.")
     assert written == [
-        [("acknowledgement", 1), ("resolution", 1), ("update", 1)],
-        [("update", 1), ("update", 2)],
+        [("acknowledgement", 1)],
+        [("resolution", 1), ("update", 1)],
         [],
+        [("update", 1), ("update", 2)],
+        [("update", 2)],
     ]
 
 
