@@ -1,12 +1,13 @@
 """How tickets, their clocks, acts and messages look as JSON."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from app.api.eligibility import DetailsShape, FindingShape
 from app.api.shapes import ActorShape, JsonObject, SegmentShape, Told
@@ -120,8 +121,12 @@ class TicketShape(Told):
     version: int
 
 
-class TicketItemShape(Told):
+# No model: there are many of them in one answer, and a model is checked as it is made.
+@dataclass(slots=True, kw_only=True)
+class TicketItemShape:
     """A ticket as a page shows it."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     id: UUID
     ref: str
