@@ -256,14 +256,6 @@ def in_our_words() -> Iterator[None]:
         raise DatabaseUnavailableError("the database cannot be reached") from error
 
 
-def encode(value: object) -> str:
-    """Write a value for a JSONB column."""
-    return json.dumps(value, default=_plain, separators=(",", ":"))
-
-
-decode = json.loads
-
-
 def _plain(value: object) -> object:
     """Write what JSON has no word for: instants and dates in ISO 8601, amounts of time in seconds."""
     if isinstance(value, datetime | date):
@@ -277,6 +269,11 @@ def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
+
+
+encode: Final = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
+"""Writes a value for a JSONB column."""
+decode: Final = json.loads
 
 
 def _optional(name: str, hint: Any) -> list[str]:  # noqa: ANN401  # hints are what they are
