@@ -252,6 +252,8 @@ class Floor:
         for each in opened:
             await each.set_type_codec("jsonb", encoder=write, decoder=read, schema="pg_catalog", format="binary")
             self.free.put_nowait({name: await each.prepare(text) for name, text in SQL.items()})
+            # What is only prepared leaves a transaction open, which would keep all that is dead from being taken away.
+            await each.execute("SELECT 1")
         self.book = Book(opened[0])
         await self.book.read()
         yield
