@@ -163,7 +163,7 @@ async def rotate_key(key_id: KeyId, caller: Admin, once: OnceOnly, body: Rotatio
 
 @router.post("/{key_id}/revoke", operation_id="revoke_key", response_model=KeyShape)
 async def revoke_key(key_id: KeyId, caller: Admin, once: OnceOnly) -> Response:
-    """End an API key at once, on every process; for good."""
+    """End an API key for good; by the answer, which takes a second, it opens nothing on any process."""
     found = await _find(caller.held, key_id)
     revoked = replace(found, revoked_at=caller.now)
     response = answer(_shape(revoked))
