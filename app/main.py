@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from app.api import (
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     framework, pages = (FastAPIOffline, {"redoc_url": None}) if found.serves_docs else (FastAPI, NO_PAGES)
     app: FastAPI = framework(redirect_slashes=False, lifespan=_lifespan(found), **pages, **description.ABOUT)
     routers = (*ROUTERS, system.test_router) if found.test_clock else ROUTERS
-    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     require_declared(routes)
     # As they are: a router included as a router is looked through route by route in four times the time.
     app.router.routes.extend(routes)
@@ -100,7 +101,7 @@ class UndeclaredOperationError(Exception):
     """An operation that doesn't declare who may call it, or with which scope: nothing is open by oversight."""
 
 
-def require_declared(routes: Sequence[Route]) -> None:
+def require_declared(routes: Sequence[APIRoute]) -> None:
     """See that each operation declares its roles and its area, or that everybody may call it.
 
     Raises:
@@ -110,7 +111,8 @@ def require_declared(routes: Sequence[Route]) -> None:
         route.name
         for route in routes
         for declared in [set(_declared(route.dependant))]
-        if (Allowed not in declared or route.needs is None) and everybody not in declared
+        if not isinstance(route, Route)
+        or ((Allowed not in declared or route.needs is None) and everybody not in declared)
     ]
     if undeclared:
         raise UndeclaredOperationError(f"say who may call {', '.join(undeclared)}, and with which scope")

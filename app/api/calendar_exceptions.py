@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.api import calendars, errors
 from app.api.calendars import CalendarShape, ExceptionShape
-from app.api.deps import House, Manager, Runtime
+from app.api.deps import Everywhere, House, Manager, Runtime
 from app.api.errors import Problem
 from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
@@ -53,7 +53,11 @@ async def list_calendar_exceptions(calendar_id: UUID, caller: House) -> Response
 
 
 @router.post(
-    "/{calendar_id}/exceptions", operation_id="add_calendar_exception", status_code=201, response_model=CalendarShape
+    "/{calendar_id}/exceptions",
+    operation_id="add_calendar_exception",
+    status_code=201,
+    response_model=CalendarShape,
+    dependencies=[Everywhere],
 )
 async def add_calendar_exception(calendar_id: UUID, body: ExceptionShape, caller: Manager, once: OnceOnly) -> Response:
     """Add an exception: a holiday (no hours) or a half day.
@@ -72,7 +76,10 @@ async def add_calendar_exception(calendar_id: UUID, body: ExceptionShape, caller
 
 
 @router.delete(
-    "/{calendar_id}/exceptions/{date}", operation_id="remove_calendar_exception", response_model=CalendarShape
+    "/{calendar_id}/exceptions/{date}",
+    operation_id="remove_calendar_exception",
+    response_model=CalendarShape,
+    dependencies=[Everywhere],
 )
 async def remove_calendar_exception(calendar_id: UUID, date: OnDate, caller: Manager, once: OnceOnly) -> Response:
     """Remove the exception of a date; what is running is counted anew, as when one is added."""
@@ -92,14 +99,12 @@ async def _revise(
     response = answer(shape, status=status, headers=headers)
     kept = once.keep(response)
     try:
-        async with held.bearers.outlasted():
-            await once.write(lambda: _store(held, revision, by, kept))
+        await once.write(lambda: _store(held, revision, by, kept))
     except ConstraintError as error:
         if error.name == "pk_calendar_revisions":
             detail = "Somebody else is changing this calendar right now; read it and try again."
             raise Problem("concurrent_update", detail) from None
         raise
-    await held.book.read()
     return response
 
 

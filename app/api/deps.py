@@ -1,4 +1,4 @@
-"""What a route is given: the instant, the caller, and the things that live as long as the process."""
+"""Who asks, and what they bring into a route: the instant, and the things that live as long as the process."""
 
 import hmac
 import re
@@ -94,17 +94,8 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def instant(request: Request) -> datetime:
-    """Read the clock, once a request: everything a request decides, it decides at this instant."""
-    if not hasattr(request.state, "now"):
-        found = runtime(request)
-        request.state.now = await instant_by(found.pool, found)
-    now: datetime = request.state.now
-    return now
-
-
 async def instant_by(via: Connection, held: Runtime) -> datetime:
-    """Read the clock within a transaction: what waited for others decides at the instant when it's its turn."""
+    """Read the clock: by a transaction what waited for others decides at the instant when it's its turn."""
     if held.test_clock:
         kept = await upkeep.test_now(via)
         if kept is not None:
@@ -131,7 +122,8 @@ async def authenticated(request: Request) -> Caller:
     credentials = await bearer(request)
     if credentials is None:
         raise _unauthenticated("No credential came with the request; send Authorization: Bearer and a key or a token.")
-    here, at, text = runtime(request), await instant(request), credentials.credentials
+    here, text = runtime(request), credentials.credentials
+    at = await instant_by(here.pool, here)
     key = KEY.fullmatch(text)
     found, permissions = await (_by_key(here, key[1], key[2], at) if key else _by_token(here, text))
     await here.book.keep_up(found.terms_changes)
@@ -151,11 +143,16 @@ async def authenticated(request: Request) -> Caller:
 
 
 async def _by_key(held: Runtime, key_id: str, secret: str, at: datetime) -> tuple[Bearer, frozenset[Permission] | None]:
-    found = await held.bearers.get(key_id, lambda: keys.credential(held.pool, key_id))
-    digest = found.digest if isinstance(found, Credential) else NO_DIGEST
-    # An unknown key costs as much as a wrong secret, so that no id can be guessed by the time it takes.
-    known = hmac.compare_digest(ids.digest(secret), digest)
-    if not isinstance(found, Credential) or not known:
+    digest = ids.digest(secret)
+
+    async def read() -> Credential | None:
+        found = await keys.credential(held.pool, key_id)
+        # An unknown key costs as much as a wrong secret, each time, so that no id can be guessed by the time it takes.
+        known = hmac.compare_digest(digest, found.digest if found else NO_DIGEST)
+        return found if known else None
+
+    found = await held.bearers.get((key_id, digest), read)
+    if not isinstance(found, Credential):
         raise _unauthenticated("This API key is not known; ask an admin for one.")
     if found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= at):
         raise _unauthenticated("This API key is no longer valid; ask an admin for a new one.")
@@ -237,6 +234,11 @@ async def everybody() -> None:
     """Declare that an operation needs no credentials."""
 
 
+async def everywhere(request: Request) -> None:
+    """Have the answer, whatever it will be, wait until every process knows: of who may do what, or of the terms."""
+    request.state.everywhere = True
+
+
 PEOPLE: Final = STAFF | {Role.AUDITOR, Role.AUTOMATION}
 
 AnyCaller: TypeAlias = Annotated[Caller, Depends(Allowed(*CLIENTS, *PEOPLE))]
@@ -267,3 +269,6 @@ ByClient: TypeAlias = Annotated[Caller, Depends(Allowed(*CLIENTS))]
 """People of clients."""
 
 Public: Final = Depends(everybody)
+
+Everywhere: Final = Depends(everywhere)
+"""For an operation that changes what a `Bearer` says: the count of changes of the terms is a part of that."""

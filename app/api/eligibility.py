@@ -211,7 +211,7 @@ async def override_eligibility_check(
         raise errors.not_found()
     if found.overridden_at is not None:
         raise Problem("nothing_to_change", "This decision is overridden already; open the ticket with its id.")
-    limits = caller.held.book.policies[found.policy_version].limits
+    limits = (await caller.held.book.by_number(found.policy_version)).limits
     eligibility.require_overridable(found.outcome, found.created_at, limits, caller.now)
     entry = Override(found.client_id, found.id, body.reason, caller.actor.id, caller.now)
     after = replace(found, override_reason=body.reason, overridden_by=caller.actor.id, overridden_at=caller.now)

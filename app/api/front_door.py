@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
@@ -72,13 +72,14 @@ class RequestId:
                 asked = {"method": scope["method"], "path": path, "request_id": request_id}
                 caller = scope["state"].get("caller")
                 log.info("answered", status=message["status"], by=caller.principal if caller else None, **asked)
-                own: list[tuple[bytes, bytes]] = message["headers"]
+                own = list[tuple[bytes, bytes]](message["headers"])
                 given = {name for name, _ in own}
                 own += [(name, value) for name, value in DEFAULT_HEADERS if name not in given]
                 own += [(b"x-request-id", request_id.encode()), *scope["state"].get("quota", ())]
                 if scope["app"].state.leaving.is_set():
                     # Whoever asks again is to ask another process.
                     own.append((b"connection", b"close"))
+                message = {**message, "headers": own}
             await send(message)
 
         try:
@@ -220,6 +221,7 @@ class Route(APIRoute):
         public = any(declared.call is deps.everybody for declared in self.dependant.dependencies)
 
         async def answered(request: Request, limit: asyncio.Timeout) -> Response:
+            admitted_at = asyncio.get_running_loop().time()
             turn = nullcontext() if public else await _admit(request, self.needs)
             _check_query(request, known)
             strict_request = StrictRequest(request.scope, request.receive)
@@ -229,6 +231,8 @@ class Route(APIRoute):
                     _require_empty(await strict_request.json())
             try:
                 async with turn:
+                    if not public:
+                        await _still(request, self.needs, admitted_at)
                     return await handle(strict_request)
             except (Problem, DomainError, RequestValidationError):
                 # What refuses it may be what this very request has done before.
@@ -236,18 +240,23 @@ class Route(APIRoute):
                     await request.state.once.replay()
                 raise
 
-        async def strict(request: Request) -> Response:
-            """Give up in time: each statement is bounded, but a request makes several."""
-            limit = asyncio.timeout(ANSWER_SECONDS)
-            try:
-                async with limit:
-                    return await answered(request, limit)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                raise DatabaseUnavailableError("the database took too long, one statement after the other") from None
+        return partial(_in_time, answered)
 
-        return strict
+
+async def _in_time(answered: Callable[[Request, asyncio.Timeout], Awaitable[Response]], request: Request) -> Response:
+    """Give up in time: each statement is bounded, but a request makes several."""
+    limit = asyncio.timeout(ANSWER_SECONDS)
+    try:
+        async with limit:
+            return await answered(request, limit)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DatabaseUnavailableError("the database took too long, one statement after the other") from None
+    finally:
+        # No turn is held meanwhile, and it isn't the database that takes its time.
+        if getattr(request.state, "everywhere", False):
+            await deps.runtime(request).bearers.forgotten()
 
 
 def route_of(area: str | None) -> type[Route]:
@@ -282,6 +291,20 @@ async def _admit(request: Request, needs: deps.Needs | None) -> asyncio.Semaphor
     if needs is not None:
         needs.require(caller, request.method)
     return limits.turn(caller.principal)
+
+
+async def _still(request: Request, needs: deps.Needs | None, admitted_at: float) -> None:
+    """Find out anew who asks, where their body or their turn has kept them: they may have been shut out meanwhile.
+
+    Raises:
+        Problem: 401 or 403 where they were.
+    """
+    waited = asyncio.get_running_loop().time() - admitted_at
+    if waited > deps.runtime(request).bearers.slack:
+        del request.state.caller
+        caller = await deps.authenticated(request)
+        if needs is not None:
+            needs.require(caller, request.method)
 
 
 async def _has_body(request: StrictRequest, limit: asyncio.Timeout) -> bool:

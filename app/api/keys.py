@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors
-from app.api.deps import Admin, Caller, Overseer, Runtime
+from app.api.deps import Admin, Caller, Everywhere, Overseer, Runtime
 from app.api.errors import Problem
 from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
@@ -126,7 +126,13 @@ async def get_key(key_id: KeyId, caller: Overseer) -> Response:
     return answer(_shape(await _find(caller.held, key_id)))
 
 
-@router.post("/{key_id}/rotate", operation_id="rotate_key", status_code=201, response_model=NewKeyShape)
+@router.post(
+    "/{key_id}/rotate",
+    operation_id="rotate_key",
+    status_code=201,
+    response_model=NewKeyShape,
+    dependencies=[Everywhere],
+)
 async def rotate_key(key_id: KeyId, caller: Admin, once: OnceOnly, body: RotationRequest | None = None) -> Response:
     """Make a new API key of the same kind; the one it replaces goes on for `overlap_seconds` (a day), no longer.
 
@@ -148,10 +154,8 @@ async def rotate_key(key_id: KeyId, caller: Admin, once: OnceOnly, body: Rotatio
     )
     until = caller.now + timedelta(seconds=asked.overlap_seconds)
     try:
-        async with caller.held.bearers.outlasted():
-            kept = _kept(once, key)
-            rotated = await once.write(lambda: keys.rotate(caller.held.pool, key, until, kept, caller.by()))
-        if not rotated:
+        kept = _kept(once, key)
+        if not await once.write(lambda: keys.rotate(caller.held.pool, key, until, kept, caller.by())):
             raise Problem("nothing_to_change", "This key has ended already; make a new one.")
     except ConstraintError as error:
         if error.name == "uq_api_keys_replaces":
@@ -161,16 +165,14 @@ async def rotate_key(key_id: KeyId, caller: Admin, once: OnceOnly, body: Rotatio
     return _told(key, fresh.text)
 
 
-@router.post("/{key_id}/revoke", operation_id="revoke_key", response_model=KeyShape)
+@router.post("/{key_id}/revoke", operation_id="revoke_key", response_model=KeyShape, dependencies=[Everywhere])
 async def revoke_key(key_id: KeyId, caller: Admin, once: OnceOnly) -> Response:
     """End an API key for good; by the answer, which takes a second, it opens nothing on any process."""
     found = await _find(caller.held, key_id)
     revoked = replace(found, revoked_at=caller.now)
     response = answer(_shape(revoked))
     kept = once.keep(response)
-    async with caller.held.bearers.outlasted():
-        ended = await once.write(lambda: keys.revoke(caller.held.pool, key_id, caller.now, kept, caller.by()))
-    if not ended:
+    if not await once.write(lambda: keys.revoke(caller.held.pool, key_id, caller.now, kept, caller.by())):
         raise Problem("nothing_to_change", "This key was revoked before.")
     return response
 

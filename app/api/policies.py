@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Admin, AnyCaller, ByClient, Caller, House, Runtime, instant_by
+from app.api.deps import Admin, AnyCaller, ByClient, Caller, Everywhere, House, Runtime, everywhere, instant_by
 from app.api.eligibility import clause_shape
 from app.api.errors import Problem
 from app.api.front_door import route_of
@@ -171,13 +171,14 @@ async def publish_policy_version(
     Every field that is wrong is named at once. Tickets keep the version they were received under;
     what is judged anew is judged by the one in force then. Until it takes effect it may be taken back.
     """
+    if store:
+        await everywhere(once.request)
     upcoming = caller.held.book.upcoming(body, caller.now)
     _require_own_instant(upcoming, caller.held.book)
     if not store:
         await once.replay()
         return answer(_shape(upcoming, caller.held.book))
-    async with caller.held.bearers.outlasted():
-        return await once.write(lambda: _publish(caller, body, once))
+    return await once.write(lambda: _publish(caller, body, once))
 
 
 @asynccontextmanager
@@ -214,7 +215,6 @@ async def _publish(caller: Caller, document: Mapping[str, Any], once: Once) -> R
             raise Problem("concurrent_update", "Somebody else has just published this version; read it, then decide.")
         if kept:
             await idempotency.keep(connection, kept)
-    await caller.held.book.read()
     return response
 
 
@@ -229,11 +229,15 @@ def _require_own_instant(version: Version, book: Book) -> None:
         raise Problem("effective_from_taken", detail)
 
 
-@router.post("/policy-versions/{number}/take-back", operation_id="take_back_policy_version", response_model=PolicyShape)
+@router.post(
+    "/policy-versions/{number}/take-back",
+    operation_id="take_back_policy_version",
+    response_model=PolicyShape,
+    dependencies=[Everywhere],
+)
 async def take_back_policy_version(number: VersionNumber, caller: Admin, once: OnceOnly) -> Response:
     """Take back a version that hasn't taken effect; its number stays used, and its text can still be read."""
-    async with caller.held.bearers.outlasted():
-        return await once.write(lambda: _take_back(caller, number, once))
+    return await once.write(lambda: _take_back(caller, number, once))
 
 
 async def _take_back(caller: Caller, number: int, once: Once) -> Response:
@@ -248,7 +252,6 @@ async def _take_back(caller: Caller, number: int, once: Once) -> Response:
             raise Problem("concurrent_update", "Somebody else has just taken this version back; read it again.")
         if kept:
             await idempotency.keep(connection, kept)
-    await caller.held.book.read()
     return response
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from app.api import errors, registers
-from app.api.deps import Caller, House, Manager
+from app.api.deps import Caller, Everywhere, House, Manager
 from app.api.errors import Problem
 from app.api.front_door import route_of
 from app.api.idempotency import OnceOnly
@@ -110,7 +110,7 @@ async def get_agent(agent_id: UUID, caller: House) -> Response:
     return registers.one(await staff.register.get(caller.pool, agent_id, None), AgentShape)
 
 
-@router.patch("/{agent_id}", operation_id="change_agent", response_model=AgentShape)
+@router.patch("/{agent_id}", operation_id="change_agent", response_model=AgentShape, dependencies=[Everywhere])
 async def change_agent(agent_id: UUID, body: AgentChange, caller: Manager, if_match: IfMatch = None) -> Response:
     """Change a person of staff: their level, whether they are on call, or, as an admin, their role and identity.
 
@@ -122,8 +122,7 @@ async def change_agent(agent_id: UUID, body: AgentChange, caller: Manager, if_ma
     registers.require_match(if_match, found.version)
     changed = replace(found, **registers.changes(body, IDENTITY), updated_at=caller.now, version=found.version + 1)
     _require_admin(caller, found, changed)
-    async with caller.held.bearers.outlasted():
-        return await registers.save(staff.register, caller, changed, AgentShape)
+    return await registers.save(staff.register, caller, changed, AgentShape)
 
 
 def _require_admin(caller: Caller, before: Agent | None, after: Agent) -> None:

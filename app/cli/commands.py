@@ -23,6 +23,7 @@ from app.cli import serving, setup
 from app.cli.problems import StartError
 from app.db import keys, migrations, seal, upkeep
 from app.db import pool as pools
+from app.db.lease import Lease
 from app.db.migrations import MigrationError
 from app.db.policies import Version
 from app.db.pool import Pool
@@ -338,7 +339,10 @@ def publish_policy(
 
 async def _publish_next(url: str, document: dict[str, Any], *, check: bool) -> Version:
     async with connected(url) as pool:
-        return await setup.publish_next(pool, document, clock=lambda: datetime.now(UTC), check=check)
+        published = await setup.publish_next(pool, document, clock=lambda: datetime.now(UTC), check=check)
+    if not check:
+        await Lease[Version]().forgotten()
+    return published
 
 
 @app.command()

@@ -268,6 +268,12 @@ class Book:
         found = self._in_force(at)
         return found if found and self.calendars[found.number] == calendar_id else None
 
+    async def by_number(self, number: int) -> PolicyVersion:
+        """Return a policy version, which may have been published this moment."""
+        if number not in self.policies:
+            await self.read()
+        return self.policies[number]
+
     async def of(self, number: int, revision: int) -> Terms:
         """Return a policy version with its calendar as it is now, which is at least at a revision."""
         if revision not in self.exceptions.get(self.calendars.get(number, UUID(int=0)), {}):

@@ -15,13 +15,15 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 import yaml
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 from limits import parse
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.api import acting, front_door, system
+from app.api.deps import Allowed
 from app.api.errors import TITLES
-from app.api.front_door import Route
+from app.api.front_door import Route, route_of
 from app.db import statements
 from app.db import tickets as stored_tickets
 from app.domain.events import Role
@@ -440,14 +442,26 @@ def test_every_operation_is_named_described_and_illustrated() -> None:
                 assert any("example" in response["content"]["application/json"] for response in good), where
 
 
-def test_an_operation_that_declares_nobody_stops_the_start() -> None:
-    router = APIRouter(route_class=Route)
+@pytest.mark.parametrize(
+    ("route_class", "dependencies"),
+    [
+        (Route, []),
+        (Route, [Depends(Allowed(Role.ADMIN))]),
+        (route_of("tickets"), []),
+        (APIRoute, [Depends(Allowed(Role.ADMIN))]),
+    ],
+    ids=["nothing", "roles alone", "an area alone", "no route of ours"],
+)
+def test_an_operation_that_does_not_say_who_may_call_it_stops_the_start(
+    route_class: type[APIRoute], dependencies: list[Any]
+) -> None:
+    router = APIRouter(route_class=route_class, dependencies=dependencies)
 
     @router.get("/open-by-oversight")
     async def oversight() -> None: ...
 
     with pytest.raises(UndeclaredOperationError, match="oversight"):
-        require_declared([route for route in router.routes if isinstance(route, Route)])
+        require_declared([route for route in router.routes if isinstance(route, APIRoute)])
 
 
 def test_yaml_and_json_describe_the_same() -> None:

@@ -14,6 +14,7 @@ from app.domain.events import Role
 from app.main import create_app
 from app.settings import Settings
 from tests.api.conftest import Desk, running
+from tests.api.test_examples import Recorder, every_operation
 from tests.api.test_policies import document, hours, publish
 from tests.conftest import addresses
 
@@ -91,6 +92,58 @@ async def test_so_is_what_a_contact_may(desk: Desk, other: httpx.AsyncClient) ->
     assert (await me(desk, other, "standard"))["role"] == "client_admin"
 
 
+async def test_whoever_holds_back_what_they_send_is_asked_for_again(desk: Desk, other: httpx.AsyncClient) -> None:
+    """Somebody begins a request, is shut out, and then sends the rest of it."""
+    ticket, arrives = await desk.open(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b'{"text": "A wo'
+        await arrives.wait()
+        yield b'rd."}'
+
+    headers = {"Authorization": f"Bearer {desk.keys['standard']}", "content-type": "application/json"}
+    begun = other.post(f"/v1/tickets/{ticket['id']}/messages", content=slowly(), headers=headers)
+    sending = asyncio.create_task(begun)
+    await asyncio.sleep(LONG_ENOUGH / 4)
+    revoked = await desk.call("admin", "POST", f"/v1/keys/{key_of(desk, 'standard')}/revoke")
+    assert revoked.status_code == 200
+    arrives.set()
+    assert (await sending).status_code == 401
+    assert await desk.events(ticket, "message.sent") == []
+
+
+async def test_a_role_is_waited_for_by_whoever_sends_the_same_again(desk: Desk, other: httpx.AsyncClient) -> None:
+    assert (await me(desk, other, "standard"))["role"] == "contact"
+    contact = await desk.get("admin", "/v1/contacts/by-external-id/standard")
+    fields = {name: contact[name] for name in ("client_id", "name", "email")} | {"role": "client_admin"}
+    path = "/v1/contacts/by-external-id/standard"
+    first = asyncio.create_task(desk.call("automation", "PUT", path, fields))
+    await asyncio.sleep(LONG_ENOUGH / 4)
+    assert (await me(desk, other, "standard"))["role"] == "contact", "it would prove nothing otherwise"
+    assert (await desk.call("automation", "PUT", path, fields)).status_code == 200
+    assert (await me(desk, other, "standard"))["role"] == "client_admin"
+    assert (await first).status_code == 200
+
+
+async def test_a_holiday_is_waited_for_by_whoever_sends_the_same_again(desk: Desk, other: httpx.AsyncClient) -> None:
+    async def open_then() -> Any:
+        header = {"Authorization": f"Bearer {desk.keys['premium']}"}
+        asked = await other.get("/v1/availability?as_of=2026-01-12T11:00:00%2B08:00", headers=header)
+        return asked.json()["open_now"]
+
+    assert await open_then() is True
+    calendar = (await desk.get("lead", "/v1/calendars"))["items"][-1]["id"]
+    path, once = f"/v1/calendars/{calendar}/exceptions", {"idempotency-key": "once"}
+    holiday = {"date": "2026-01-12", "name": "A day off", "hours": []}
+    first = asyncio.create_task(desk.call("lead", "POST", path, holiday, headers=once))
+    await asyncio.sleep(LONG_ENOUGH / 4)
+    assert await open_then() is True, "it would prove nothing otherwise"
+    again = await desk.call("lead", "POST", path, holiday, headers=once)
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
+    assert await open_then() is False
+    assert (await first).status_code == 201
+
+
 async def test_so_are_the_terms(desk: Desk, other: httpx.AsyncClient) -> None:
     async def open_then() -> Any:
         header = {"Authorization": f"Bearer {desk.keys['premium']}"}
@@ -142,6 +195,55 @@ async def test_a_key_that_was_unknown_opens_at_once_when_it_is_there(
     assert (await me(desk, other, "coming"))["role"] == "auditor"
 
 
+STANDING = (
+    "SELECT key.id, coalesce(agent.role, contact.role, key.role), agent.level, agent.identity_subject, key.client_id,"
+    " key.digest, key.scopes, key.expires_at, key.revoked_at FROM api_keys key"
+    " LEFT JOIN agents agent ON agent.id = key.agent_id LEFT JOIN contacts contact ON contact.id = key.contact_id"
+)
+"""What the service remembers of everybody, but for their names."""
+
+
+class Watching(Recorder):
+    """Calls operations by their ids, and notes which changed what is remembered, and which waited."""
+
+    def __init__(self, desk: Desk, document: dict[str, Any], waits: list[str]) -> None:
+        super().__init__(desk, document)
+        self.waits, self.changing, self.waiting = waits, set[str](), set[str]()
+
+    async def __call__(self, operation_id: str, *args: Any, **more: Any) -> Any:
+        before, terms = await self.known()
+        self.waits.clear()
+        told = await super().__call__(operation_id, *args, **more)
+        after, terms_after = await self.known()
+        if terms != terms_after or any(after.get(key) != standing for key, standing in before.items()):
+            self.changing.add(operation_id)
+        if self.waits:
+            self.waiting.add(operation_id)
+        return told
+
+    async def known(self) -> tuple[dict[str, tuple[Any, ...]], int]:
+        rows = await self.desk.pool.fetch(STANDING)
+        (terms,) = await self.desk.pool.fetch("SELECT number FROM terms_changes")
+        return {row[0]: tuple(row)[1:] for row in rows}, terms[0]
+
+
+async def test_whatever_changes_what_is_remembered_waits(
+    desk: Desk, app: tuple[FastAPI, httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, forgotten = list[str](), Lease.forgotten
+
+    async def noted(self: Lease[Any]) -> None:
+        waits.append("waited")
+        await forgotten(self)
+
+    monkeypatch.setattr(Lease, "forgotten", noted)
+    call = Watching(desk, app[0].openapi(), waits)
+    await every_operation(call, desk)
+    assert call.changing <= call.waiting
+    assert call.waiting - call.changing <= {"put_contact"}
+    assert {"revoke_key", "rotate_key", "change_agent", "publish_policy_version"} <= call.changing
+
+
 # ------------------------------------------------------------------------------------ the lease itself
 
 
@@ -182,15 +284,15 @@ async def test_it_lasts_from_when_it_was_asked_for(monkeypatch: pytest.MonkeyPat
     assert await asked(kept, ["second"]) == "second"
 
 
-async def test_a_change_is_waited_for_also_where_it_fails() -> None:
+async def test_it_is_forgotten_here_at_once_and_everywhere_after_a_wait() -> None:
     kept = Lease[str]()
     await asked(kept, ["before"])
     began = asyncio.get_running_loop().time()
-    with pytest.raises(ValueError, match="no"):
-        async with kept.outlasted():
-            raise ValueError("no")
-    assert asyncio.get_running_loop().time() - began >= kept.seconds
+    waiting = asyncio.create_task(kept.forgotten())
+    await asyncio.sleep(0)
     assert await asked(kept, ["after"]) == "after"
+    await waiting
+    assert asyncio.get_running_loop().time() - began >= kept.seconds
 
 
 async def test_it_remembers_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
