@@ -74,6 +74,7 @@ else
 	$(BIN)/python -m bench
 	$(BENCH)/bin/python -m bench.report
 	$(BENCH)/bin/python -m bench.calendar
+	$(BIN)/python -m bench.worker
 	$(BIN)/python -m bench.walls
 endif
 

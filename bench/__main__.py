@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -187,7 +188,7 @@ class Bench:
             await owner.close()
 
 
-def measure(plan: Plan, size: int) -> None:
+def measure(plan: Plan, size: int, commit: str) -> None:
     """Measure all cells of a size that have no result yet."""
     known = [
         {name: found[name] for name in ("size", "connections", "operation", "round", "app")} for found in plan.done()
@@ -217,7 +218,7 @@ def measure(plan: Plan, size: int) -> None:
         with plan.raw.open("a", encoding="utf-8") as raw:
             for number, cell in enumerate(left):
                 progress.show(number, f"{size:,} tickets: {cell['operation']}, {cell['connections']}, {cell['app']}")
-                raw.write(json.dumps(bench.run(cell)) + "\n")
+                raw.write(json.dumps(bench.run(cell) | {"commit": commit}) + "\n")
                 raw.flush()
         sys.stderr.write("\n")
 
@@ -234,8 +235,12 @@ def main() -> None:
     plan = QUICK if asked.quick else FULL
     if asked.anew or asked.quick:
         plan.raw.unlink(missing_ok=True)
+    command = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    if {row["commit"] for row in plan.done()} - {commit}:
+        raise SystemExit(f"{plan.raw} has results of another commit; begin with --anew")
     for size in asked.size or plan.sizes:
-        measure(plan, size)
+        measure(plan, size, commit)
 
 
 if __name__ == "__main__":

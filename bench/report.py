@@ -33,12 +33,12 @@ def medians(rows: Iterable[Mapping[str, Any]]) -> Cells:
     }
 
 
-def table(cells: Cells) -> str:
+def table(cells: Cells, commit: str) -> str:
     """Return the ratios to the floor first, then everything."""
     lines = [
         "# Service and floor, in one run and in turns",
         "",
-        "Medians of the rounds. 8 connections unless it says otherwise.",
+        f"Medians of the rounds, at {commit}. 8 connections unless it says otherwise.",
         "",
     ]
     sizes = sorted({size for size, *_ in cells})
@@ -132,12 +132,13 @@ def main() -> None:
     """Keep the raw results that are whole, and write table and plots of them; of another file only print the table."""
     raw = Path(sys.argv[1]) if len(sys.argv) > 1 else RAW
     text = raw.read_text(encoding="utf-8")
-    cells = medians(json.loads(line) for line in text.splitlines())
+    rows = [json.loads(line) for line in text.splitlines()]
+    cells, commit = medians(rows), ", ".join(sorted({row["commit"] for row in rows}))
     if raw != RAW:
-        print(table(cells))
+        print(table(cells, commit))
         return
     (RESULTS / "raw.jsonl").write_text(text, encoding="utf-8")
-    (RESULTS / "table.md").write_text(table(cells), encoding="utf-8")
+    (RESULTS / "table.md").write_text(table(cells, commit), encoding="utf-8")
     plots(cells)
 
 

@@ -109,7 +109,7 @@ async def test_whoever_holds_back_what_they_send_is_asked_for_again(desk: Desk, 
     assert revoked.status_code == 200
     arrives.set()
     assert (await sending).status_code == 401
-    assert await desk.events(ticket, "message.sent") == []
+    assert await desk.events(ticket, "message.received") == []
 
 
 async def test_a_role_is_waited_for_by_whoever_sends_the_same_again(desk: Desk, other: httpx.AsyncClient) -> None:
