@@ -181,7 +181,7 @@ def worked(
             worker.wait(30)
 
 
-def held(api: cells.Served, callers: list[Caller]) -> dict[str, Any]:
+def grown(api: cells.Served, callers: list[Caller]) -> dict[str, Any]:
     """Say how much memory a process of the API has as it answers, in megabytes."""
     reads, memory, sent = cells.lines("read", callers, [], Random(stock.SEED)), dict[int, float](), 0
     while sent < REQUESTS:
@@ -204,7 +204,7 @@ def main() -> None:
         command = [sys.executable, "-m", "app", "serve"]
         api = opening.enter_context(cells.served("service", command, addresses, bench.PORT + 20))
         found |= worked(server, api, callers, addresses)
-        found |= held(api, callers)
+        found |= grown(api, callers)
     text = json.dumps(found, indent=1)
     print(text)
     if size == bench.SIZES[-1]:

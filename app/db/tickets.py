@@ -157,10 +157,10 @@ class Story:
 
 
 def story(
-    before: Ticket | None, ticket: Ticket, happened: Sequence[Event], next_at: datetime | None, revision: int
+    stored: Ticket | None, ticket: Ticket, happened: Sequence[Event], next_at: datetime | None, revision: int
 ) -> Story:
-    """Return what goes with the ticket that these events led to from one before: of its cycles those that changed."""
-    known = before.cycles if before else ()
+    """Return what goes with the ticket that these events led to: of its cycles those that aren't stored like that."""
+    known = stored.cycles if stored else ()
     cycles = [clocks.to_json(cycle) for cycle in ticket.cycles if cycle not in known]
     return Story(cycles, [_event(event) for event in happened], next_at, revision)
 
