@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import structlog
 import typer
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from app.api import system
@@ -208,7 +209,7 @@ def worker(*, following: FOLLOWING = False) -> None:
             )
         with database(settings) as found:
             asyncio.run(_require_connection(found.url))
-            asyncio.run(_work(settings, found.url, key))
+            uvloop.run(_work(settings, found.url, key))
 
 
 async def _work(settings: Settings, url: str, key: str) -> None:
