@@ -175,7 +175,9 @@ class BusinessCalendar:
 
     def is_open(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> bool:
         """Tell whether time counts at `at`; at a closing instant it does not (clause availability.business-hours)."""
-        return self.next_open(at, base) == at
+        # As numbers: an instant that a zone's clock shows twice equals none that is written in another zone.
+        span = self._next_span(to_micros(at), base)
+        return span is not None and span[0] <= to_micros(at)
 
     def next_open(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> datetime | None:
         """Return the first open instant from `at` on (`at` itself when open); None if there is none before 2100."""
@@ -184,9 +186,8 @@ class BusinessCalendar:
 
     def next_opening(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> datetime | None:
         """Return when open time begins next, after the one `at` is in; None if it doesn't before 2100."""
-        opens = self.next_open(at, base)
-        if opens != at:
-            return opens
+        if not self.is_open(at, base):
+            return self.next_open(at, base)
         closes = self.next_close(at, base)
         return closes and self.next_open(closes, base)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import Phase, assume, given, settings
+from hypothesis import Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
 from app.domain.calendar import Base, BusinessCalendar, SegmentKind
@@ -140,6 +140,13 @@ def test_open_time_is_within_business_days_and_those_within_all_time(
 
 
 @ANYTHING
+@example(
+    BusinessCalendar("UTC", ((Window(NO_TIME, DAY),),) * 7),
+    datetime(2011, 4, 2, 15, tzinfo=UTC),
+    timedelta(0),
+    "Australia/Lord_Howe",
+    Base.BUSINESS_DAYS,
+)
 @given(calendars(), MOMENTS, AMOUNTS, st.sampled_from(ZONES), BASES)
 def test_the_zone_in_which_an_instant_is_written_changes_nothing(
     calendar: BusinessCalendar, start: datetime, amount: timedelta, zone: str, base: Base
@@ -151,6 +158,7 @@ def test_the_zone_in_which_an_instant_is_written_changes_nothing(
     assert calendar.between(elsewhere, due.astimezone(ZoneInfo(zone)), base) == amount
     assert calendar.is_open(elsewhere, base) == calendar.is_open(start, base)
     assert calendar.next_open(elsewhere, base) == calendar.next_open(start, base)
+    assert calendar.next_opening(elsewhere, base) == calendar.next_opening(start, base)
     assert calendar.next_close(elsewhere, base) == calendar.next_close(start, base)
     assert calendar.trace(elsewhere, due, base) == calendar.trace(start, due, base)
 
