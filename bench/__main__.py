@@ -238,7 +238,7 @@ def main() -> None:
     command = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     if {row["commit"] for row in plan.done()} - {commit}:
-        raise SystemExit(f"{plan.raw} has results of another commit; begin with --anew")
+        raise SystemExit(f"{plan.raw} has results of another commit; begin with `python -m bench --anew`")
     for size in asked.size or plan.sizes:
         measure(plan, size, commit)
 
