@@ -24,8 +24,8 @@ from app.domain.policy import Tier
 
 router = APIRouter(prefix="/v1", tags=["directory"], route_class=route_of("directory"))
 
-JUST_NOW: Final = timedelta(seconds=5)
-"""Longer than anybody remembers whom, and than clocks of several machines differ."""
+JUST_NOW: Final = timedelta(seconds=10)
+"""Longer than a change takes, anybody is remembered, and clocks of several machines differ."""
 
 
 class ClientRequest(Given):

@@ -111,7 +111,7 @@ bearer: Final = HTTPBearer(
 
 
 async def authenticated(request: Request) -> Caller:
-    """Find out who asks, once a request, before anything they send is read.
+    """Find out who asks, before anything they send is read, and remember it for the request.
 
     Raises:
         Problem: 401 without a credential that is believed, 403 where nobody is known by it.
@@ -225,6 +225,8 @@ class Allowed:
         """
         caller = await authenticated(request)
         if caller.role not in self.roles:
+            # They change nothing that would have to be known.
+            request.state.everywhere = False
             may = " or ".join(role for role in Role if role in self.roles)
             raise Problem("forbidden", f"The role {caller.role} may not use this operation; it is for {may}.")
         return caller

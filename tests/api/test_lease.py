@@ -167,6 +167,12 @@ async def test_so_are_the_terms(desk: Desk, other: httpx.AsyncClient) -> None:
     assert await open_then() is True
 
 
+async def test_whoever_may_not_change_anything_is_refused_without_waiting(desk: Desk, other: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(LONG_ENOUGH):
+        refused = await desk.call("standard", "POST", f"/v1/keys/{key_of(desk, 'premium')}/revoke")
+    assert refused.status_code == 403
+
+
 async def test_a_contact_whose_role_stays_is_brought_up_to_date_without_waiting(
     desk: Desk, other: httpx.AsyncClient
 ) -> None:
