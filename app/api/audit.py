@@ -60,7 +60,7 @@ class CheckpointShape(Told):
     signature: str
 
 
-class FindingShape(Told):
+class AuditFindingShape(Told):
     """Something that is not as it was sealed."""
 
     checkpoint: int
@@ -74,7 +74,7 @@ class VerificationShape(Told):
     checkpoints: int
     events: int
     entries: int
-    findings: list[FindingShape]
+    findings: list[AuditFindingShape]
     last: CheckpointShape | None
     next_after: int | None
     unsealed: Annotated[int, Field(description="How many rows were written since the last seal; told at the end.")]
@@ -132,7 +132,7 @@ async def verify_audit(
         checkpoints=found.checkpoints,
         events=found.events,
         entries=found.entries,
-        findings=[FindingShape(checkpoint=each.checkpoint, problem=each.problem) for each in found.findings],
+        findings=[AuditFindingShape(checkpoint=each.checkpoint, problem=each.problem) for each in found.findings],
         last=found.last and CheckpointShape.model_validate(asdict(found.last)),
         next_after=found.after,
         unsealed=found.unsealed,
