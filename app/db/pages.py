@@ -17,7 +17,7 @@ def bounded(query: Select[Any], payload: str, *order: ColumnElement[Any]) -> Sel
     length = func.char_length(cast(query.selected_columns[payload], Text)).label("length")
     rows = query.add_columns(length, func.row_number().over(order_by=order).label("place")).subquery("limited")
 
-    def written_before(rows_before: int) -> Any:  # noqa: ANN401  # an SQL expression that has no type to name
+    def written_before(rows_before: int) -> ColumnElement[int]:
         found = func.sum(rows.c.length).over(order_by=rows.c.place, rows=(None, -rows_before))
         return func.coalesce(found, literal_column("0"))
 

@@ -176,8 +176,9 @@ class BusinessCalendar:
     def is_open(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> bool:
         """Tell whether time counts at `at`; at a closing instant it does not (clause availability.business-hours)."""
         # As numbers: an instant that a zone's clock shows twice equals none that is written in another zone.
-        span = self._next_span(to_micros(at), base)
-        return span is not None and span[0] <= to_micros(at)
+        here = to_micros(at)
+        span = self._next_span(here, base)
+        return span is not None and span[0] <= here
 
     def next_open(self, at: datetime, base: Base = Base.BUSINESS_HOURS) -> datetime | None:
         """Return the first open instant from `at` on (`at` itself when open); None if there is none before 2100."""
