@@ -42,7 +42,6 @@ STEP_SECONDS: Final = 0.02
 CONFIGURATION: Final = """
 listen_addresses = ''
 unix_socket_permissions = 0700
-max_connections = 60
 log_timezone = 'UTC'
 timezone = 'UTC'
 """
