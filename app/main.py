@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from app.api import (
@@ -66,6 +67,7 @@ EXPOSED: Final = (
     *("Retry-After", "RateLimit", "RateLimit-Policy"),
 )
 NO_PAGES: Final[dict[str, Any]] = {"docs_url": None, "redoc_url": None}
+NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -76,7 +78,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     found = settings or Settings()
     framework, pages = (FastAPIOffline, {"redoc_url": None}) if found.serves_docs else (FastAPI, NO_PAGES)
-    app: FastAPI = framework(redirect_slashes=False, lifespan=_lifespan(found), **pages, **description.ABOUT)
+    app: FastAPI = framework(
+        redirect_slashes=False, lifespan=_lifespan(found), telemetry=NO_TELEMETRY, **pages, **description.ABOUT
+    )
     routers = (*ROUTERS, system.test_router) if found.test_clock else ROUTERS
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     require_declared(routes)

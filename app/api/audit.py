@@ -13,7 +13,7 @@ from app.api import errors
 from app.api.deps import Overseer
 from app.api.front_door import route_of
 from app.api.paging import Page, Pages
-from app.api.shapes import Instant, Told, answer
+from app.api.shapes import Instant, Told, answer, from_stored
 from app.db import audit, seal
 from app.db.audit import Entry, Sought
 from app.db.seal import Receipt, Wrong
@@ -108,7 +108,7 @@ async def list_audit_checkpoints(caller: Overseer, pages: Pages) -> Response:
     """List the seals in their order; keep number and digest of the last one elsewhere, as a receipt."""
     found = await audit.checkpoints(caller.held.pool, pages.place[0] if pages.place else 0, pages.most)
     page = pages.turn(found, lambda checkpoint: (checkpoint.number,))
-    items = [CheckpointShape.model_validate(asdict(checkpoint)) for checkpoint in page.rows]
+    items = [from_stored(CheckpointShape, asdict(checkpoint)) for checkpoint in page.rows]
     return answer(Page[CheckpointShape](items=items, next_cursor=page.next_cursor), headers=page.headers)
 
 
@@ -133,7 +133,7 @@ async def verify_audit(
         events=found.events,
         entries=found.entries,
         findings=[AuditFindingShape(checkpoint=each.checkpoint, problem=each.problem) for each in found.findings],
-        last=found.last and CheckpointShape.model_validate(asdict(found.last)),
+        last=from_stored(CheckpointShape, asdict(found.last)) if found.last else None,
         next_after=found.after,
         unsealed=found.unsealed,
     )
@@ -158,4 +158,4 @@ def _entry(entry: Entry) -> EntryShape:
     action = "created" if entry.before is None else "deleted" if entry.after is None else "changed"
     before, after = dict(entry.before or {}), dict(entry.after or {})
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return EntryShape.model_validate(asdict(entry) | {"action": action, "changed": sorted(changed)})
+    return from_stored(EntryShape, asdict(entry) | {"action": action, "changed": sorted(changed)})

@@ -18,7 +18,7 @@ from app.api.errors import Problem
 from app.api.front_door import route_of
 from app.api.idempotency import OnceOnly
 from app.api.paging import Page, Pages
-from app.api.shapes import Given, Instant, Line, Seconds, SegmentShape, Told, answer
+from app.api.shapes import Given, Instant, Line, SegmentShape, Told, answer
 from app.api.ticket_shapes import trace_shape
 from app.db import ids, policies
 from app.db.policies import Calendar
@@ -92,7 +92,7 @@ class DueShape(Told):
 class ElapsedShape(Told):
     """How much time lies between two instants, and where."""
 
-    elapsed_seconds: Seconds
+    elapsed_seconds: float
     timezone: str
     tzdata: str
     fingerprint: str

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -15,7 +15,19 @@ from app.api.errors import Problem
 from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
-from app.api.shapes import ClauseShape, Draft, Given, Instant, ShortProse, Told, Unwritten, UnwrittenLine, answer
+from app.api.shapes import (
+    ClauseShape,
+    Draft,
+    Given,
+    Instant,
+    ShortProse,
+    Told,
+    Unwritten,
+    UnwrittenLine,
+    answer,
+    as_values,
+    from_stored,
+)
 from app.db import checks, clients, ids
 from app.db.checks import Check, Found, Override, Scope
 from app.db.statements import ConstraintError
@@ -138,6 +150,14 @@ class StoredCheckShape(DecisionShape):
     ticket_attempt: bool
     request: dict[str, Any]
     override: OverrideShape | None
+
+
+DECIDED: Final = ("findings", "alternatives", "handling", "clocks")
+"""What a stored check keeps of a decision as JSON; the rest of it has columns."""
+
+KEPT: Final = (
+    *("id", "client_id", "contact_id", "outcome", "policy_version", "as_of", "created_at", "ticket_attempt"),
+)
 
 
 @router.post(
@@ -307,7 +327,7 @@ async def refuse(
     shape = decision_shape(decision, check_id, client_id, caller.now)
     check = stored(shape, check_id, caller, contact_id, written, attempt=True)
     detail = "The support policy refuses this request; decision says why, and what to do instead."
-    problem = Problem("not_eligible", detail, decision=shape.model_dump(mode="json"))
+    problem = Problem("not_eligible", detail, decision=as_values(shape))
     response = errors.render(once.request, problem)
     await once.write(lambda: checks.add(caller.pool, check, once.keep(response)))
     return response
@@ -334,7 +354,7 @@ def stored(
         created_by_role=caller.role,
         created_by_id=caller.actor.id,
         request=written,
-        decision=shape.model_dump(mode="json", include={"findings", "alternatives", "handling", "clocks"}),
+        decision={name: value for name, value in as_values(shape).items() if name in DECIDED},
         ticket_attempt=attempt,
     )
 
@@ -380,22 +400,11 @@ def clause_shape(clause: Clause) -> ClauseShape:
 
 def _stored_shape(check: Found, caller: Caller) -> StoredCheckShape:
     house = visibility.knows_the_house(caller.actor)
-    return StoredCheckShape(
-        id=check.id,
-        client_id=check.client_id,
-        contact_id=check.contact_id,
-        outcome=check.outcome,
-        policy_version=check.policy_version,
-        as_of=check.as_of,
-        created_at=check.created_at,
-        ticket_attempt=check.ticket_attempt,
-        request=dict(visibility.asked(check.request, check.created_by_role, caller.actor)),
-        override=OverrideShape(
-            overridden_at=check.overridden_at,
-            overridden_by=check.overridden_by if house else None,
-            reason=check.override_reason if house else None,
-        )
-        if check.overridden_at
-        else None,
-        **check.decision,
-    )
+    known = {name: getattr(check, name) for name in KEPT}
+    override = check.overridden_at and {
+        "overridden_at": check.overridden_at,
+        "overridden_by": check.overridden_by if house else None,
+        "reason": check.override_reason if house else None,
+    }
+    asked = visibility.asked(check.request, check.created_by_role, caller.actor)
+    return from_stored(StoredCheckShape, {**check.decision, **known, "request": asked, "override": override})

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import deps, errors
+from app.api import arguments, deps, errors
 from app.api.errors import MOST_ERRORS, Problem
 from app.db.statements import DatabaseUnavailableError
 from app.domain.errors import DomainError, FieldError
@@ -215,7 +215,7 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's handler."""
-        handle = super().get_route_handler()
+        handle = arguments.handler(self.dependant)
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
         takes_body = self.body_field is not None
         public = any(declared.call is deps.everybody for declared in self.dependant.dependencies)

@@ -16,7 +16,7 @@ from app.api.errors import Problem
 from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
-from app.api.shapes import Given, Instant, Line, Number, Told, answer
+from app.api.shapes import Given, Instant, Line, Number, Told, answer, from_stored
 from app.db import clients, ids, keys, staff
 from app.db.idempotency import Answer
 from app.db.keys import After, Key
@@ -225,11 +225,11 @@ def _require_within(caller: Caller, scopes: Sequence[str] | None) -> None:
 
 
 def _shape(key: Key) -> KeyShape:
-    return KeyShape.model_validate({name: value for name, value in asdict(key).items() if name != "digest"})
+    return from_stored(KeyShape, {name: value for name, value in asdict(key).items() if name != "digest"})
 
 
 def _told(key: Key, text: str | None) -> Response:
-    shape = NewKeyShape(**_shape(key).model_dump(), key=text)
+    shape = NewKeyShape(**asdict(_shape(key)), key=text)
     return answer(shape, status=201, headers={"Location": f"/v1/keys/{key.id}"})
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Path, Query, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from app.api import errors, registers
 from app.api.deps import Admin, AnyCaller, ByClient, Caller, Everywhere, House, Runtime, everywhere, instant_by
@@ -18,7 +18,7 @@ from app.api.errors import Problem
 from app.api.front_door import route_of
 from app.api.idempotency import Once, OnceOnly
 from app.api.paging import Page, Pages
-from app.api.shapes import ClauseShape, Given, Instant, Number, Told, answer
+from app.api.shapes import ClauseShape, Given, Instant, Number, Told, answer, as_json
 from app.db import idempotency, policies, tickets
 from app.db import pool as pools
 from app.db.policies import Acknowledgement, AfterReview, Book, Version
@@ -140,10 +140,10 @@ async def get_policy_version(request: Request, number: VersionNumber, caller: An
     return answer(shape, headers=headers)
 
 
-@router.get("/policy-versions/{number}/document", operation_id="get_policy_document")
-async def get_policy_document(number: VersionNumber, caller: House) -> dict[str, Any]:
+@router.get("/policy-versions/{number}/document", operation_id="get_policy_document", response_model=dict[str, Any])
+async def get_policy_document(number: VersionNumber, caller: House) -> Response:
     """Read a version as the document that it was published from: change a copy of it to publish the next one."""
-    return dict((await _found(caller.held.pool, number)).document)
+    return JSONResponse((await _found(caller.held.pool, number)).document)
 
 
 @router.post(
@@ -327,7 +327,7 @@ def _acknowledged(entry: Acknowledgement) -> AcknowledgementShape:
 
 def _etag(shape: PolicyShape) -> str:
     """Return the entity tag of a version: it changes when it is taken back, and when another one follows."""
-    return f'"{hashlib.sha256(shape.model_dump_json().encode()).hexdigest()[:32]}"'
+    return f'"{hashlib.sha256(as_json(shape)).hexdigest()[:32]}"'
 
 
 def _shape(found: Version, book: Book) -> PolicyShape:

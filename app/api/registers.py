@@ -15,7 +15,7 @@ from app.api.deps import Caller
 from app.api.errors import Problem
 from app.api.idempotency import Once
 from app.api.paging import Page, Paging
-from app.api.shapes import ETAGS, ExternalId, Given, Line, Told, answer, etag, matches
+from app.api.shapes import ETAGS, ExternalId, Given, Line, Told, answer, etag, from_stored, matches
 from app.db.clients import CarePlan, Client, Contact, SignedAgreement
 from app.db.register import Register
 from app.db.statements import ConstraintError
@@ -103,7 +103,7 @@ def same(name: str, found: UUID, given: UUID) -> None:
 
 def shape_of(row: Any, shape: type[Told]) -> Told:  # noqa: ANN401  # a row of the directory
     """Write a row of the directory."""
-    return shape.model_validate(asdict(row))
+    return from_stored(shape, asdict(row))
 
 
 def one(row: Any, shape: type[Told]) -> Response:  # noqa: ANN401  # a row of the directory

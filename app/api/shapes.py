@@ -1,11 +1,22 @@
 """The JSON shapes that several resources share, and how an answer is written."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, dataclass_transform
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    WithJsonSchema,
+)
 from starlette.responses import Response
 
 from app.api import errors
@@ -14,6 +25,7 @@ from app.domain.errors import FieldError
 from app.domain.events import rfc3339
 from app.domain.hours import FIRST_DATE, LAST_DATE
 
+Body = TypeVar("Body")
 RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 CONTROLS: Final = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]")
 ONE_LINE: Final = re.compile("[\u0000-\u001f\u007f-\u009f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -90,11 +102,6 @@ def _known_day(value: date) -> date:
     return value
 
 
-def _number(value: float) -> float:
-    """Write whole numbers without a fraction."""
-    return int(value) if value.is_integer() else value
-
-
 Unwritten: TypeAlias = Annotated[
     ShortProse | None,
     BeforeValidator(_unwritten),
@@ -122,8 +129,6 @@ Email: TypeAlias = Annotated[
     str, Field(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_line)
 ]
 Phone: TypeAlias = Annotated[str, Field(pattern=r"^[+(]?[0-9][0-9() ./-]{1,47}[0-9]$")]
-Seconds: TypeAlias = Annotated[float, PlainSerializer(_number, return_type=float, when_used="json")]
-"""Exact to the microsecond, as a decimal of at most six places."""
 
 
 class Given(BaseModel):
@@ -132,10 +137,15 @@ class Given(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Told(BaseModel):
-    """A body that goes out."""
+@dataclass_transform(kw_only_default=True, eq_default=False)
+class Told:
+    """A body that goes out: a dataclass, as a model would check anew what we have made ourselves."""
 
-    model_config = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    def __init_subclass__(cls) -> None:
+        """Make a dataclass of it."""
+        dataclass(kw_only=True, eq=False)(cls)
 
 
 class ClauseShape(Told):
@@ -147,16 +157,16 @@ class ClauseShape(Told):
 
 
 class SegmentShape(Told):
-    """One stretch of a trace; `total_seconds` is the running sum at its end."""
+    """One stretch of a trace; `total_seconds` is the running sum at its end; both to the microsecond."""
 
     from_: Annotated[datetime, Field(alias="from")]
     to: datetime
     kind: SegmentKind
     reason: str | None
-    counted_seconds: Seconds
-    total_seconds: Seconds
+    counted_seconds: float
+    total_seconds: float
 
-    model_config = ConfigDict(extra="forbid", validate_by_name=True, serialize_by_alias=True)
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
 
 class ActorShape(Told):
@@ -166,9 +176,37 @@ class ActorShape(Told):
     id: UUID | None
 
 
-def answer(body: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+class _Adapters(dict[type[object], TypeAdapter[Any]]):
+    """What reads and writes each kind of body, made when it is first needed."""
+
+    def __missing__(self, kind: type[object]) -> TypeAdapter[Any]:
+        self[kind] = made = TypeAdapter[Any](kind)
+        return made
+
+
+ADAPTERS: Final = _Adapters()
+
+
+def as_json(body: Told | BaseModel) -> bytes:
+    """Return a body as JSON."""
+    return ADAPTERS[type(body)].serializer.to_json(body, by_alias=True)
+
+
+def as_values(body: Told) -> dict[str, Any]:
+    """Return a body as the values that JSON has."""
+    found: dict[str, Any] = ADAPTERS[type(body)].serializer.to_python(body, mode="json", by_alias=True)
+    return found
+
+
+def from_stored(kind: type[Body], values: Mapping[str, Any]) -> Body:
+    """Make a body of values as they are stored, which may be plainer than those that it tells."""
+    made: Body = ADAPTERS[kind].validate_python(values)
+    return made
+
+
+def answer(body: Told | BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Write a body as the answer, once."""
-    return Response(body.model_dump_json(by_alias=True), status, headers, "application/json")
+    return Response(as_json(body), status, headers, "application/json")
 
 
 ETAG: Final = re.compile(r'\*|(?:W/)?"[!#-+.-~-]*"', re.ASCII)

@@ -1,16 +1,15 @@
 """How tickets, their clocks, acts and messages look as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from app.api.eligibility import DetailsShape, FindingShape
-from app.api.shapes import ActorShape, JsonObject, SegmentShape, Told
+from app.api.shapes import ActorShape, JsonObject, SegmentShape, Told, from_stored
 from app.db.tickets import Item
 from app.domain import eligibility, passing, visibility
 from app.domain import ticket as tickets
@@ -121,12 +120,8 @@ class TicketShape(Told):
     version: int
 
 
-# No model: there are many of them in one answer, and a model is checked as it is made.
-@dataclass(slots=True, kw_only=True)
-class TicketItemShape:
+class TicketItemShape(Told):
     """A ticket as a page shows it."""
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     id: UUID
     ref: str
@@ -238,7 +233,7 @@ def ticket_shape(found: Ticket, terms: Terms, viewer: Actor, as_of: datetime) ->
         acknowledged_at=found.acknowledged_at,
         policy_version=found.policy_version,
         as_of=as_of,
-        warnings=[FindingShape(**warning) for warning in found.warnings],
+        warnings=[from_stored(FindingShape, warning) for warning in found.warnings],
         handling=_handling(found, terms, as_of),
         tags=list(found.tags) if house else [],
         assignee_id=found.assignee_id if house else None,

@@ -29,6 +29,7 @@ from typing import (
 from uuid import UUID
 
 import asyncpg
+from pydantic_core import from_json
 from sqlalchemy import (
     BigInteger,
     BindParameter,
@@ -273,7 +274,7 @@ def _plain(value: object) -> object:
 
 encode: Final = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
 """Writes a value for a JSONB column."""
-decode: Final = json.loads
+decode: Final = from_json
 
 
 def _optional(name: str, hint: Any) -> list[str]:  # noqa: ANN401  # hints are what they are

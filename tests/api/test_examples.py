@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from limits import parse
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.responses import Response
 
 from app.api import acting, front_door, system
 from app.api.deps import Allowed
@@ -458,7 +459,7 @@ def test_an_operation_that_does_not_say_who_may_call_it_stops_the_start(
     router = APIRouter(route_class=route_class, dependencies=dependencies)
 
     @router.get("/open-by-oversight")
-    async def oversight() -> None: ...
+    async def oversight() -> Response: ...
 
     with pytest.raises(UndeclaredOperationError, match="oversight"):
         require_declared([route for route in router.routes if isinstance(route, APIRoute)])
