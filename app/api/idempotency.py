@@ -111,8 +111,8 @@ async def once(request: Request, idempotency_key: IdempotencyKey = None) -> Once
     already, and whatever is refused asks first; so does what succeeds without a write.
     """
     caller, at = await authenticated(request), wall_clock()
-    digest = hashlib.sha256(str(request.url.query).encode() + b"\n" + await request.body()).digest()
-    operation = f"{request.method} {request.url.path}"[:1024]
+    digest = hashlib.sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
+    operation = f"{request.method} {request.scope['path']}"[:1024]
     request.state.once = found = Once(request, caller, operation, idempotency_key, digest, at)
     return found
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
@@ -116,7 +115,7 @@ def _next_page(request: Request, secret: bytes, place: Sequence[Any] | None) -> 
     text = json.dumps(list(place), default=str).encode()
     cursor = base64.urlsafe_b64encode(_seal(request, secret, text) + text).decode()
     query = urlencode([*_filters(request), ("cursor", cursor)])
-    return cursor, {"Link": f'<{quote(request.url.path)}?{query}>; rel="next"'}
+    return cursor, {"Link": f'<{quote(request.scope["path"])}?{query}>; rel="next"'}
 
 
 def _filters(request: Request) -> list[tuple[str, str]]:
@@ -126,8 +125,8 @@ def _filters(request: Request) -> list[tuple[str, str]]:
 def _seal(request: Request, secret: bytes, text: bytes) -> bytes:
     """Bind a place to the list and its filters; the limit may change between pages."""
     filters = sorted(pair for pair in _filters(request) if pair[0] != "limit")
-    bound = json.dumps([request.url.path, filters]).encode() + text
-    return hmac.new(secret, bound, hashlib.sha256).digest()[:SEAL_BYTES]
+    bound = json.dumps([request.scope["path"], filters]).encode() + text
+    return hmac.digest(secret, bound, "sha256")[:SEAL_BYTES]
 
 
 def _invalid() -> Problem:

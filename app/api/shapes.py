@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, dataclass_transform
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
     TypeAdapter,
     WithJsonSchema,
 )
+from pydantic_core import CoreSchema, core_schema
 from starlette.responses import Response
 
 from app.api import errors
@@ -146,6 +149,19 @@ class Told:
     def __init_subclass__(cls) -> None:
         """Make a dataclass of it."""
         dataclass(kw_only=True, eq=False)(cls)
+
+
+class OneOf:
+    """Says of a text that it is one of an enum's: described as that, told as it is stored."""
+
+    def __init__(self, choices: type[StrEnum]) -> None:
+        """Take the enum."""
+        self.choices = choices
+
+    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take it for the enum but where it is written."""
+        found: Any = handler.generate_schema(self.choices)
+        return {**found, "serialization": core_schema.simple_ser_schema("str")}
 
 
 class ClauseShape(Told):

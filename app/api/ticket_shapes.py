@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.api.eligibility import DetailsShape, FindingShape
-from app.api.shapes import ActorShape, JsonObject, SegmentShape, Told, from_stored
+from app.api.shapes import ActorShape, JsonObject, OneOf, SegmentShape, Told, from_stored
 from app.db.tickets import Item
 from app.domain import eligibility, passing, visibility
 from app.domain import ticket as tickets
@@ -127,22 +127,22 @@ class TicketItemShape(Told):
     ref: str
     client_id: UUID
     contact_id: UUID
-    status: Status
-    priority: Priority
-    requested_priority: Priority
-    priority_source: PrioritySource
-    complexity: Complexity
+    status: Annotated[str, OneOf(Status)]
+    priority: Annotated[str, OneOf(Priority)]
+    requested_priority: Annotated[str, OneOf(Priority)]
+    priority_source: Annotated[str, OneOf(PrioritySource)]
+    complexity: Annotated[str, OneOf(Complexity)]
     level: int
     assignee_id: UUID | None
     emergency: bool
-    channel: Channel
-    category: Category
+    channel: Annotated[str, OneOf(Channel)]
+    category: Annotated[str, OneOf(Category)]
     subject: str
     received_at: datetime
     created_at: datetime
     updated_at: datetime
     policy_version: int
-    next_clock: Clock | None
+    next_clock: Annotated[str, OneOf(Clock)] | None
     next_due_at: datetime | None
     broken: bool
     clocks: Annotated[list[ClockShape] | None, Field(description="With `include=clocks`; null without.")]

@@ -177,11 +177,13 @@ class Compiled:
         self.text = compiled.string
         self.values = [_value(compiled.binds[name]) for name in compiled.positiontup or ()]
         columns = [] if row is None else compiled._result_columns  # noqa: SLF001  # the one place where the columns' types stand
+        wanted = {} if row is None else get_type_hints(row)
         self.make = row
+        # A row that wants the text of an enum has it as it is stored.
         self.readers = [
             (place, column.type.read)
             for place, column in enumerate(columns)
-            if isinstance(column.type, TextEnum | Shaped)
+            if isinstance(column.type, TextEnum | Shaped) and _required(wanted.get(column.keyname)) is not str
         ]
         if row is not None:
             expected, found = list(inspect.signature(row).parameters), [column.keyname for column in columns]

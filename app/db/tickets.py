@@ -33,8 +33,7 @@ from app.db.wall import narrowed, opened, within
 from app.domain import clocks
 from app.domain.clocks import Cycle
 from app.domain.events import Event, Json, read_instant, rfc3339
-from app.domain.policy import Category, Channel, Clock, Priority
-from app.domain.ticket import Complexity, Details, Feedback, PrioritySource, Status, Ticket
+from app.domain.ticket import Details, Feedback, Ticket
 
 Kept: TypeAlias = Sequence[Mapping[str, Any]]
 """Rows of another table that are written with a ticket, as JSON objects with its column names."""
@@ -116,29 +115,29 @@ class Filters(Narrowing):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A ticket as a page shows it."""
+    """A ticket as a page shows it: its words are as they are stored, as nothing is decided by them."""
 
     id: UUID
     client_id: UUID
     contact_id: UUID
     ref: str
-    channel: Channel
-    category: Category
+    channel: str
+    category: str
     subject: str
-    requested_priority: Priority
-    priority: Priority
-    priority_source: PrioritySource
-    complexity: Complexity
+    requested_priority: str
+    priority: str
+    priority_source: str
+    complexity: str
     level: int
     assignee_id: UUID | None
-    status: Status
+    status: str
     emergency: bool
     policy_version: int
     received_at: datetime
     created_at: datetime
     last_event_at: datetime
     version: int
-    next_clock: Clock | None
+    next_clock: str | None
     next_due_at: datetime | None
     broken: bool
 

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.storage import RedisStorage
 from limits.errors import StorageError
 
 log: Final = structlog.get_logger()
@@ -39,6 +39,27 @@ class Quota:
         return self.left < 0
 
 
+class Windows:
+    """Counts in fixed windows, in this process. The library's own looks at all that it counts for each that it adds."""
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self._found: dict[str, tuple[float, int]] = {}
+        self._tidy_at = 0.0
+
+    def add(self, name: str, at: float, seconds: int) -> tuple[int, float]:
+        """Count one more under a name, and return how many those are by now and when their window ends."""
+        if at >= self._tidy_at:
+            # Once in the length of a window, so that what has ended doesn't pile up.
+            self._found = {known: window for known, window in self._found.items() if window[0] > at}
+            self._tidy_at = at + seconds
+        ends_at, count = self._found.get(name, (0.0, 0))
+        if at >= ends_at:
+            ends_at, count = at + seconds, 0
+        self._found[name] = ends_at, count + 1
+        return count + 1, ends_at
+
+
 class Limits:
     """Counts the requests of each principal, and lets only so many of them work at once."""
 
@@ -46,7 +67,7 @@ class Limits:
         """Take a rate such as `1200/minute`, how many may work at once, and where it is counted."""
         self._rate = parse(rate)
         self.at_once = at_once
-        self._own = MemoryStorage()
+        self._own = Windows()
         # The client of Valkey speaks to a Redis as well.
         self._shared = (
             None
@@ -67,11 +88,15 @@ class Limits:
         if self._shared and monotonic() >= self._apart_until:
             try:
                 async with asyncio.timeout(SHARED_SECONDS):
-                    return await _count(self._shared, self._rate, principal, at)
+                    return self._left(*await _counted(self._shared, self._rate, principal), at)
             except (StorageError, TimeoutError) as error:
                 self._apart_until = monotonic() + APART_SECONDS
                 log.warning("the shared count of requests can't be had; this process counts alone", reason=str(error))
-        return await _count(self._own, self._rate, principal, at)
+        return self._left(*self._own.add(principal, at.timestamp(), self._rate.get_expiry()), at)
+
+    def _left(self, count: int, ends_at: float, at: datetime) -> Quota:
+        amount, window = self._rate.amount, self._rate.get_expiry()
+        return Quota(amount, window, amount - count, min(window, max(1, math.ceil(ends_at - at.timestamp()))))
 
     async def close(self) -> None:
         """Leave the shared count."""
@@ -87,8 +112,7 @@ class Limits:
         return self._turns.get(principal) or self._turns.setdefault(principal, asyncio.Semaphore(self.at_once))
 
 
-async def _count(storage: Storage, rate: RateLimitItem, principal: str, at: datetime) -> Quota:
-    key, window = rate.key_for(principal), rate.get_expiry()
-    count = await storage.incr(key, window)
-    reset = await storage.get_expiry(key) - at.timestamp()
-    return Quota(rate.amount, window, rate.amount - count, min(window, max(1, math.ceil(reset))))
+async def _counted(storage: RedisStorage, rate: RateLimitItem, principal: str) -> tuple[int, float]:
+    """Count one more where all processes do, and return how many those are and when their window ends."""
+    key = rate.key_for(principal)
+    return await storage.incr(key, rate.get_expiry()), await storage.get_expiry(key)

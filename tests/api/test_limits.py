@@ -19,7 +19,7 @@ import pytest
 
 from app.domain.events import Role
 from app.main import create_app
-from app.outside.limits import Limits
+from app.outside.limits import Limits, Windows
 from app.settings import Settings
 from tests.api.conftest import AUDIT_PUBLIC_KEY, Desk, running
 from tests.conftest import addresses
@@ -249,3 +249,14 @@ async def test_the_process_that_is_told_to_stop_leaves_the_shared_count(redis: R
     assert connected() == 2
     await limits.close()
     assert connected() == 1
+
+
+def test_a_window_is_fixed_and_what_has_ended_is_forgotten() -> None:
+    windows = Windows()
+    assert [windows.add("a", at, 60) for at in (100.0, 159.9)] == [(1, 160.0), (2, 160.0)]
+    assert windows.add("b", 130.0, 60) == (1, 190.0)
+    assert windows.add("a", 160.0, 60) == (1, 220.0), "a window ends at its end, and the next begins with a request"
+    for number in range(1_000):
+        windows.add(f"once {number}", 230.0, 60)
+    windows.add("a", 300.0, 60)
+    assert windows._found.keys() == {"a"}  # what it holds is what is asked
