@@ -160,8 +160,8 @@ class OneOf:
 
     def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Take it for the enum but where it is written."""
-        found: Any = handler.generate_schema(self.choices)
-        return {**found, "serialization": core_schema.simple_ser_schema("str")}
+        enum, text = handler.generate_schema(self.choices), core_schema.simple_ser_schema("str")
+        return core_schema.chain_schema([enum], serialization=text)
 
 
 class ClauseShape(Told):
