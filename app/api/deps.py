@@ -116,8 +116,8 @@ async def authenticated(request: Request) -> Caller:
     Raises:
         Problem: 401 without a credential that is believed, 403 where nobody is known by it.
     """
-    if hasattr(request.state, "caller"):
-        known: Caller = request.state.caller
+    known: Caller | None = request.scope["state"].get("caller")
+    if known is not None:
         return known
     credentials = await bearer(request)
     if credentials is None:

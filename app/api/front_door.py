@@ -255,7 +255,7 @@ async def _in_time(answered: Callable[[Request, asyncio.Timeout], Awaitable[Resp
         raise DatabaseUnavailableError("the database took too long, one statement after the other") from None
     finally:
         # No turn is held meanwhile, and it isn't the database that takes its time.
-        if getattr(request.state, "everywhere", False):
+        if request.scope["state"].get("everywhere"):
             await deps.runtime(request).bearers.forgotten()
 
 

@@ -5,7 +5,7 @@ moved, superseded, cancelled. Its due date is a function of its start, target, b
 held back to the change that moved it: no clock is broken before the change that broke it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -136,20 +136,23 @@ class Cycle:
 
     def warnings(self, calendar: BusinessCalendar) -> list[tuple[int, datetime]]:
         """Return each percentage not warned of yet with its instant, in the base in which one warns."""
-        ahead = [percent for percent in self.warn_at if percent > self.warned]
-        return [(percent, instant) for percent in ahead if (instant := self.share_at(percent, calendar))]
+        return self._shares([percent for percent in self.warn_at if percent > self.warned], calendar)
 
     def share_at(self, percent: int, calendar: BusinessCalendar) -> datetime | None:
         """Return when a share of the time up to the due date is over, in the base in which one warns.
 
         None while the cycle is paused, and where no such time lies before the due date.
         """
-        if self.due_at is None:
-            return None
-        stretches = list(self._stretches(self.due_at))
-        lengths = (calendar.between(start, end or self.due_at, self.warn_base) for start, end in stretches)
-        span = sum(lengths, start=NO_TIME)
-        return _reach(stretches, span * percent // WHOLE, self.warn_base, calendar) if span else None
+        return next((instant for _, instant in self._shares([percent], calendar)), None)
+
+    def _shares(self, percents: Sequence[int], calendar: BusinessCalendar) -> list[tuple[int, datetime]]:
+        """Return when each share of the time up to the due date is over; the stretches are measured once for all."""
+        if self.due_at is None or not percents:
+            return []
+        measured = list(self._measured(self.due_at, self.warn_base, calendar))
+        span = sum((counted for _, counted in measured if counted), start=NO_TIME)
+        reached = ((each, _reach(measured, span * each // WHOLE, self.warn_base, calendar)) for each in percents)
+        return [(percent, instant) for percent, instant in reached if span and instant]
 
     def trace(self, calendar: BusinessCalendar, as_of: datetime) -> tuple[Segment, ...]:
         """Explain the cycle in segments without gaps whose counted time adds up.
@@ -187,7 +190,14 @@ class Cycle:
 
     def _reached(self, calendar: BusinessCalendar) -> datetime | None:
         """Return the first instant by which the target has been counted; None while a pause forbids it."""
-        return _reach(self._stretches(None), self.target, self.base, calendar)
+        return _reach(self._measured(None, self.base, calendar), self.target, self.base, calendar)
+
+    def _measured(
+        self, until: datetime | None, base: Base, calendar: BusinessCalendar
+    ) -> Iterator[tuple[datetime, timedelta | None]]:
+        """Yield where each stretch starts with the time that counts in it, None where it goes on."""
+        for start, end in self._stretches(until):
+            yield start, None if end is None else calendar.between(start, end, base)
 
     def _stretches(self, until: datetime | None) -> Iterator[tuple[datetime, datetime | None]]:
         """Yield what lies between the pauses, up to an instant; the last one is open where there is none."""
@@ -204,11 +214,10 @@ class Cycle:
 
 
 def _reach(
-    stretches: Iterable[tuple[datetime, datetime | None]], amount: timedelta, base: Base, calendar: BusinessCalendar
+    measured: Iterable[tuple[datetime, timedelta | None]], amount: timedelta, base: Base, calendar: BusinessCalendar
 ) -> datetime | None:
-    """Return the first instant of the stretches by which an amount has been counted in them."""
-    for start, end in stretches:
-        counted = None if end is None else calendar.between(start, end, base)
+    """Return the first instant by which an amount has been counted in stretches."""
+    for start, counted in measured:
         if counted is None or counted >= amount:
             return calendar.add(start, amount, base)
         amount -= counted
