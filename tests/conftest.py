@@ -64,6 +64,11 @@ async def administer(url: str, *statements: str) -> list[Any]:
         await engine.dispose()
 
 
+async def drop(server_url: str, name: str) -> None:
+    """Drop a database as the superuser: the server's own upkeep may be in it, which nobody else may end."""
+    await administer(server_url.replace("kawan_owner@", "postgres@", 1), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Keep the other workers waiting."""
@@ -79,7 +84,8 @@ async def template(server_url: str) -> str:
     name = f"template_{hashlib.sha256(written).hexdigest()[:12]}"
     if not await administer(server_url, f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
         fresh = f"{name}_fresh"
-        await administer(server_url, f"DROP DATABASE IF EXISTS {fresh} WITH (FORCE)", f"CREATE DATABASE {fresh}")
+        await drop(server_url, fresh)
+        await administer(server_url, f"CREATE DATABASE {fresh}")
         await asyncio.to_thread(migrations.upgrade, database(server_url, fresh))
         await administer(server_url, f"ALTER DATABASE {fresh} RENAME TO {name}")
     return name
@@ -89,12 +95,11 @@ async def template(server_url: str) -> str:
 async def owner_url(server_url: str, worker_id: str) -> AsyncIterator[str]:
     """A migrated database of this worker's own, as its owner."""
     name = f"test_{worker_id}_{os.getpid()}"
-    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
     with alone():
-        await administer(server_url, drop, f"CREATE DATABASE {name} TEMPLATE {await template(server_url)}")
+        await drop(server_url, name)
+        await administer(server_url, f"CREATE DATABASE {name} TEMPLATE {await template(server_url)}")
     yield database(server_url, name)
-    # As the superuser: the server's own upkeep may be in it, which nobody else may end.
-    await administer(server_url.replace("kawan_owner@", "postgres@", 1), drop)
+    await drop(server_url, name)
 
 
 @pytest.fixture(scope="session")

@@ -343,6 +343,8 @@ def _require_empty(body: object) -> None:
 
 
 def _check_query(request: Request, known: set[str]) -> None:
+    if not request.scope["query_string"]:
+        return
     given = [name for name, _ in request.query_params.multi_items()]
     unknown = sorted(set(given) - known)[:MOST_ERRORS]
     found = [_query_error(name, "unknown_parameter", "this parameter is not known here") for name in unknown]

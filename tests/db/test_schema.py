@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 
 from app.db import migrations, tables
-from tests.conftest import administer, database
+from tests.conftest import administer, database, drop
 
 KINDS = (
     "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name <> 'alembic_version'"
@@ -20,9 +20,10 @@ KINDS = (
 @pytest.fixture
 async def empty_url(server_url: str, worker_id: str) -> AsyncIterator[str]:
     name = f"schema_{worker_id}"
-    await administer(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    await drop(server_url, name)
+    await administer(server_url, f"CREATE DATABASE {name}")
     yield database(server_url, name)
-    await administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await drop(server_url, name)
 
 
 @pytest.fixture

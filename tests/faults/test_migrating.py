@@ -15,7 +15,7 @@ from app.db import migrations
 from app.main import create_app
 from app.settings import Settings
 from tests.api.conftest import running
-from tests.conftest import ROOT, addresses, administer, database
+from tests.conftest import ROOT, addresses, administer, database, drop
 from tests.faults.figures import WHOLE, Figure
 from tests.faults.load import Writers
 from tests.faults.processes import Api, House
@@ -144,8 +144,8 @@ REVISIONS = [found.revision for found in ScriptDirectory.from_config(migrations.
 @pytest.mark.parametrize("revision", [*reversed(REVISIONS)] if WHOLE else [REVISIONS[-1], *REVISIONS[1::-1]])
 async def test_new_code_on_an_old_schema_says_that_it_is_not_ready(revision: str, server_url: str) -> None:
     name = f"behind_{revision}"
-    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
-    await administer(server_url, drop, f"CREATE DATABASE {name}")
+    await drop(server_url, name)
+    await administer(server_url, f"CREATE DATABASE {name}")
     url = database(server_url, name)
     try:
         await asyncio.to_thread(command.upgrade, migrations.configuration(url), revision)
@@ -156,4 +156,4 @@ async def test_new_code_on_an_old_schema_says_that_it_is_not_ready(revision: str
         assert (answer.status_code, answer.json()["migrations"]) == ((200, True) if newest else (503, False))
         assert answer.json()["database"] is True
     finally:
-        await administer(server_url, drop)
+        await drop(server_url, name)

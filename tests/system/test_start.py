@@ -22,7 +22,7 @@ import pytest
 
 from app.db import seal
 from app.embedded import EmbeddedPostgres
-from tests.conftest import administer, database, template
+from tests.conftest import administer, database, drop, template
 from tests.starting import Ended, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,7 +216,7 @@ async def filled(server_url: str, worker_id: str, tmp_path: Path) -> AsyncIterat
     settings = dict(zip(("DATABASE_URL", "CONTACT_DATABASE_URL"), logins, strict=True)) | {"STATE_DIR": str(tmp_path)}
     fill(settings)
     yield settings
-    await administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await drop(server_url, name)
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="another server has other logins")
