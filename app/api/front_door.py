@@ -214,7 +214,7 @@ class Route(APIRoute):
     """The area it belongs to; none only where everybody may call it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap the framework's handler."""
+        """Return a handler of ours in place of the framework's: see `arguments.handler`."""
         handle = arguments.handler(self.dependant)
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
         takes_body = self.body_field is not None

@@ -1,0 +1,100 @@
+"""Whatever isn't known of what an operation takes stops the start, and says what to do."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Body, Cookie, Depends, Header, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.arguments import UnknownArgumentError
+from app.api.front_door import Route
+
+
+class Sent(BaseModel):
+    """A body."""
+
+    text: str
+
+
+def synchronous() -> Response: ...
+
+
+async def of_a_cookie(crumb: Annotated[str, Cookie()]) -> Response: ...
+
+
+async def of_a_response(response: Response) -> Response: ...
+
+
+async def of_a_list(names: Annotated[list[str], Query()]) -> Response: ...
+
+
+async def of_headers(names: Annotated[list[str], Header()]) -> Response: ...
+
+
+async def of_a_model(narrowed: Annotated[Sent, Query()]) -> Response: ...
+
+
+async def of_two_names(name: Annotated[str, Query(validation_alias="other")]) -> Response: ...
+
+
+async def of_a_default_that_is_made(name: Annotated[str, Query(default_factory=str)]) -> Response: ...
+
+
+async def of_a_default_to_check(name: Annotated[str, Field(validate_default=True)] = "a") -> Response: ...
+
+
+async def of_two_bodies(one: Sent, two: Annotated[Sent, Body()]) -> Response: ...
+
+
+async def of_a_part_of_the_body(one: Annotated[Sent, Body(embed=True)]) -> Response: ...
+
+
+async def that_returns_a_model() -> Sent: ...
+
+
+async def sent(body: Sent) -> Sent:
+    return body
+
+
+async def yielded(request: Request) -> AsyncIterator[Request]:
+    yield request
+
+
+async def of_a_body_below(found: Annotated[Sent, Depends(sent)]) -> Response: ...
+
+
+async def of_a_generator(found: Annotated[Request, Depends(yielded)]) -> Response: ...
+
+
+@pytest.mark.parametrize(
+    ("operation", "advice"),
+    [
+        (synchronous, "write .*synchronous as async def"),
+        (of_a_cookie, "of_a_cookie takes a cookie"),
+        (of_a_response, "of_a_response takes a response to change"),
+        (of_a_list, "of_a_list: names has to be a single value"),
+        (of_headers, "of_headers: names has to be a single value"),
+        (of_a_model, "of_a_model: narrowed has to be a single value"),
+        (of_two_names, "of_two_names: name has to have one name"),
+        (of_a_default_that_is_made, "name has to have a plain default"),
+        (of_a_default_to_check, "name has to have a plain default"),
+        (of_two_bodies, "of_two_bodies takes a body too much"),
+        (of_a_part_of_the_body, "one has to be the whole body, as JSON"),
+        (that_returns_a_model, "that_returns_a_model has to return a Response: see shapes.answer"),
+        (of_a_body_below, "sent takes a body too much"),
+        (of_a_generator, "write .*yielded as async def, without yield"),
+    ],
+)
+def test_what_is_not_known_stops_the_start(operation: Callable[..., Any], advice: str) -> None:
+    with pytest.raises(UnknownArgumentError, match=advice):
+        APIRouter(route_class=Route).post("/here")(operation)
+
+
+def test_a_part_of_the_address_that_nobody_reads_stops_the_start() -> None:
+    async def found(ticket_id: str) -> Response: ...
+
+    with pytest.raises(UnknownArgumentError, match="reads nothing of id in its address"):
+        APIRouter(route_class=Route).get("/tickets/{id}")(found)
