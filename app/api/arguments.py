@@ -99,6 +99,8 @@ class Arguments:
             raise UnknownArgumentError(f"{_name(self.call)} takes {unknown[0]}, which nothing here knows")
         if not (inspect.iscoroutinefunction(self.call) or inspect.iscoroutinefunction(type(self.call).__call__)):
             raise UnknownArgumentError(f"write {_name(self.call)} as async def, without yield")
+        if not found.use_cache:
+            raise UnknownArgumentError(f"{_name(self.call)} is called once for a request, whoever depends on it")
         if len(found.body_params) > of_operation:
             raise UnknownArgumentError(f"{_name(self.call)} takes a body too much: an operation itself takes one model")
         places: Mapping[str, Sequence[ModelField]] = {
@@ -134,10 +136,10 @@ class Arguments:
             parameter.read(reading, values)
         if self.request_name is not None:
             values[self.request_name] = reading.request
-        reading.known[self.call] = None
-        if len(reading.errors) == wrong_before:
-            reading.known[self.call] = await self.call(**values)
-        return reading.known[self.call]
+        if len(reading.errors) > wrong_before:
+            return None
+        result = reading.known[self.call] = await self.call(**values)
+        return result
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from app.api import errors
@@ -94,8 +94,6 @@ class EmergencyShape(Told):
     for_: Annotated[list[Priority], Field(alias="for")]
     message: str
     clause: ClauseShape
-
-    model_config = ConfigDict(extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
 
 class AvailabilityShape(Told):

@@ -182,8 +182,6 @@ class SegmentShape(Told):
     counted_seconds: float
     total_seconds: float
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", validate_by_name=True, serialize_by_alias=True)
-
 
 class ActorShape(Told):
     """Who did something: a role, and the person where it was one."""

@@ -49,12 +49,13 @@ class Windows:
 
     def add(self, name: str, at: float, seconds: int) -> tuple[int, float]:
         """Count one more under a name, and return how many those are by now and when their window ends."""
-        if at >= self._tidy_at:
+        if not self._tidy_at - seconds <= at < self._tidy_at:
             # Once in the length of a window, so that what has ended doesn't pile up.
             self._found = {known: window for known, window in self._found.items() if window[0] > at}
             self._tidy_at = at + seconds
         ends_at, count = self._found.get(name, (0.0, 0))
-        if at >= ends_at:
+        # A clock that was set back doesn't lengthen a window.
+        if not ends_at - seconds <= at < ends_at:
             ends_at, count = at + seconds, 0
         self._found[name] = ends_at, count + 1
         return count + 1, ends_at

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Body, Cookie, Depends, Header, Query
+from fastapi.dependencies.utils import get_dependant
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.arguments import UnknownArgumentError
+from app.api.arguments import UnknownArgumentError, handler
 from app.api.front_door import Route
 
 
@@ -69,6 +71,12 @@ async def of_a_body_below(found: Annotated[Sent, Depends(sent)]) -> Response: ..
 async def of_a_generator(found: Annotated[Request, Depends(yielded)]) -> Response: ...
 
 
+async def counted() -> int: ...
+
+
+async def of_what_is_not_remembered(found: Annotated[int, Depends(counted, use_cache=False)]) -> Response: ...
+
+
 @pytest.mark.parametrize(
     ("operation", "advice"),
     [
@@ -85,6 +93,7 @@ async def of_a_generator(found: Annotated[Request, Depends(yielded)]) -> Respons
         (of_a_part_of_the_body, "one has to be the whole body, as JSON"),
         (that_returns_a_model, "that_returns_a_model has to return a Response: see shapes.answer"),
         (of_a_body_below, "sent takes a body too much"),
+        (of_what_is_not_remembered, "counted is called once for a request"),
         (of_a_generator, "write .*yielded as async def, without yield"),
     ],
 )
@@ -98,3 +107,34 @@ def test_a_part_of_the_address_that_nobody_reads_stops_the_start() -> None:
 
     with pytest.raises(UnknownArgumentError, match="reads nothing of id in its address"):
         APIRouter(route_class=Route).get("/tickets/{id}")(found)
+
+
+async def test_nothing_is_called_whose_own_dependency_was_refused() -> None:
+    called = list[str]()
+
+    async def shared(number: int) -> int:
+        called.append("shared")
+        return number
+
+    async def first(found: Annotated[int, Depends(shared)]) -> int:
+        called.append("first")
+        return found
+
+    async def second(found: Annotated[int, Depends(shared)]) -> int:
+        called.append("second")
+        return found
+
+    async def operation(one: Annotated[int, Depends(first)], other: Annotated[int, Depends(second)]) -> Response:
+        return Response(f"{one} {other}")
+
+    handle = handler(get_dependant(path="/", call=operation))
+
+    def asked(query: bytes) -> Request:
+        return Request({"type": "http", "method": "GET", "headers": [], "path_params": {}, "query_string": query})
+
+    with pytest.raises(RequestValidationError) as refused:
+        await handle(asked(b"number=x"))
+    assert {error["loc"] for error in refused.value.errors()} == {("query", "number")}
+    assert called == []
+    assert (await handle(asked(b"number=7"))).body == b"7 7"
+    assert called == ["shared", "first", "second"]

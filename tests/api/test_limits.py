@@ -256,6 +256,7 @@ def test_a_window_is_fixed_and_what_has_ended_is_forgotten() -> None:
     assert [windows.add("a", at, 60) for at in (100.0, 159.9)] == [(1, 160.0), (2, 160.0)]
     assert windows.add("b", 130.0, 60) == (1, 190.0)
     assert windows.add("a", 160.0, 60) == (1, 220.0), "a window ends at its end, and the next begins with a request"
+    assert windows.add("a", 99.0, 60) == (1, 159.0), "a clock that was set back begins a window anew"
     for number in range(1_000):
         windows.add(f"once {number}", 230.0, 60)
     windows.add("a", 300.0, 60)
