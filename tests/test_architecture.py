@@ -71,7 +71,7 @@ def imports_inside_functions(root: Path) -> list[str]:
 
 
 def clocks(root: Path) -> list[str]:
-    """Find who reads the clock without being one of the two that may."""
+    """Find who reads the clock without being one of those that may."""
     return [
         f"{where}: {name}"
         for where, tree in modules(root)

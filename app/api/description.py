@@ -88,17 +88,17 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 def _name_access(app: FastAPI, operations: Mapping[str, dict[str, Any]]) -> None:
     """Say whom each operation is for, and which scope a limited credential needs for it."""
-    by_act = {act.name.replace("-", "_"): set[Role]() for act in ACTS}
+    by_act = {f"/v1/tickets/{{ticket_id}}/{act.name}": set[Role]() for act in ACTS}
     for act in ACTS:
-        by_act[act.name.replace("-", "_")] |= act.who - {Role.SERVICE}
+        by_act[f"/v1/tickets/{{ticket_id}}/{act.name}"] |= act.who - {Role.SERVICE}
     for route in app.routes:
         if not isinstance(route, Route) or not route.include_in_schema:
             continue
         operation = operations[str(route.operation_id)]
         declared = [dependency.call for dependency in route.dependant.dependencies]
         roles = next((set(call.roles) for call in declared if isinstance(call, Allowed)), set())
-        roles = by_act.get(str(route.operation_id), roles)
         (method,) = route.methods or {""}
+        roles = roles if method == "GET" else by_act.get(route.path, roles)
         scope = route.needs.permission(method) if route.needs else None
         if roles and not roles.issuperset({*CLIENTS, *STAFF}):
             operation["description"] += f"\n\nFor {', '.join(role for role in Role if role in roles)}."

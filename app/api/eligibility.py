@@ -155,9 +155,8 @@ class StoredCheckShape(DecisionShape):
 DECIDED: Final = ("findings", "alternatives", "handling", "clocks")
 """What a stored check keeps of a decision as JSON; the rest of it has columns."""
 
-KEPT: Final = (
-    *("id", "client_id", "contact_id", "outcome", "policy_version", "as_of", "created_at", "ticket_attempt"),
-)
+COLUMNS: Final = ("id", "client_id", "contact_id", "outcome", "policy_version", "as_of", "created_at", "ticket_attempt")
+"""What a stored check tells as its columns have it."""
 
 
 @router.post(
@@ -400,7 +399,7 @@ def clause_shape(clause: Clause) -> ClauseShape:
 
 def _stored_shape(check: Found, caller: Caller) -> StoredCheckShape:
     house = visibility.knows_the_house(caller.actor)
-    known = {name: getattr(check, name) for name in KEPT}
+    known = {name: getattr(check, name) for name in COLUMNS}
     override = check.overridden_at and {
         "overridden_at": check.overridden_at,
         "overridden_by": check.overridden_by if house else None,

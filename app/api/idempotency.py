@@ -62,7 +62,7 @@ class Once:
         if found is None:
             return
         if found.digest != self.digest:
-            detail = "This Idempotency-Key was sent with another body; use a new key for a new request."
+            detail = "This Idempotency-Key was sent with another body or query; use a new key for a new request."
             raise Problem("idempotency_key_reused", detail)
         raise Replayed(found.status, found.headers, found.body)
 
@@ -99,7 +99,7 @@ IdempotencyKey: TypeAlias = Annotated[
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",
-        description="Sent again with the same body, it brings the first answer again, for 24 hours.",
+        description="Sent again to the same address with the same body, it brings the first answer again, for 24 hours.",
     ),
 ]
 
