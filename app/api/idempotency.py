@@ -99,7 +99,7 @@ IdempotencyKey: TypeAlias = Annotated[
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",
-        description="Sent again to the same address with the same body, it brings the first answer again, for 24 hours.",
+        description="Sent again to the same address with the same body, it brings the first answer again for 24 hours.",
     ),
 ]
 
