@@ -5,7 +5,6 @@ request how to read that. Here it is planned once. What checks each value is the
 """
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -14,13 +13,13 @@ from fastapi._compat import ModelField, field_annotation_is_scalar
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
+from fastapi.utils import get_path_param_names
 from starlette.requests import Request
 from starlette.responses import Response
 
 ABSENT: Final = object()
 BODY: Final = ""
 """The name of the one thing that the body is."""
-PLACEHOLDER: Final = re.compile(r"{(\w+)")
 UNKNOWN: Final = {
     "cookie_params": "a cookie",
     "websocket_param_name": "a web socket",
@@ -154,7 +153,7 @@ def handler(found: Dependant) -> Handler:
             return its answer whole.
     """
     operation, takes_body = Arguments(found, of_operation=True), bool(found.body_params)
-    unread = set(PLACEHOLDER.findall(found.path or "")) - operation.placeholders
+    unread = get_path_param_names(found.path or "") - operation.placeholders
     if unread:
         raise UnknownArgumentError(f"{_name(operation.call)} reads nothing of {', '.join(unread)} in its address")
     returned = inspect.signature(operation.call, eval_str=True).return_annotation
