@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from fastapi._compat import ModelField, field_annotation_is_scalar
+from fastapi._compat import ModelField, field_annotation_is_scalar, get_missing_field_error
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
@@ -45,7 +45,7 @@ class Reading:
     request: Request
     places: Mapping[str, Mapping[str, Any]]
     errors: list[Any] = field(default_factory=list)
-    known: dict[object, Any] = field(default_factory=dict)
+    known: dict[object, object] = field(default_factory=dict)
 
 
 class Parameter:
@@ -75,8 +75,7 @@ class Parameter:
             values[self.name], wrong = self.check(given, loc=self.location)
             reading.errors.extend(wrong)
         elif self.default is ABSENT:
-            missing = {"type": "missing", "loc": self.location, "msg": "Field required", "input": None}
-            reading.errors.append(missing)
+            reading.errors.append(get_missing_field_error(self.location))
         else:
             values[self.name] = self.default
 
@@ -121,10 +120,8 @@ class Arguments:
         own = {parameter.alias for parameter in self.parameters if parameter.place == "path"}
         return own.union(*(deeper.placeholders for _, deeper in self.dependencies))
 
-    async def result(self, reading: Reading) -> Any:  # noqa: ANN401  # whatever the function returns
-        """Return what the function returns for the request; nothing where something it takes is wrong."""
-        if self.call in reading.known:
-            return reading.known[self.call]
+    async def values(self, reading: Reading) -> dict[str, Any] | None:
+        """Return what to call the function with; None where something of it is wrong: then it isn't to be called."""
         wrong_before = len(reading.errors)
         values: dict[str, Any] = {}
         for name, deeper in self.dependencies:
@@ -135,10 +132,16 @@ class Arguments:
             parameter.read(reading, values)
         if self.request_name is not None:
             values[self.request_name] = reading.request
-        if len(reading.errors) > wrong_before:
-            return None
-        result = reading.known[self.call] = await self.call(**values)
-        return result
+        return None if len(reading.errors) > wrong_before else values
+
+    async def result(self, reading: Reading) -> object:
+        """Return what the function returns for the request, which it is called for once; None where it can't be."""
+        if self.call not in reading.known:
+            values = await self.values(reading)
+            if values is None:
+                return None
+            reading.known[self.call] = await self.call(**values)
+        return reading.known[self.call]
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -164,9 +167,10 @@ def handler(found: Dependant) -> Handler:
         body = {BODY: await request.json()} if takes_body and await request.body() else {}
         places = {"path": request.path_params, "query": request.query_params, "header": request.headers, "body": body}
         reading = Reading(request, places)
-        response: Response = await operation.result(reading)
-        if reading.errors:
+        values = await operation.values(reading)
+        if values is None:
             raise RequestValidationError(reading.errors)
+        response: Response = await operation.call(**values)
         return response
 
     return handle

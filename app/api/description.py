@@ -1,6 +1,7 @@
 """The OpenAPI description: what the framework knows, with every error declared and named alike."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -88,7 +89,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 def _name_access(app: FastAPI, operations: Mapping[str, dict[str, Any]]) -> None:
     """Say whom each operation is for, and which scope a limited credential needs for it."""
-    by_act = {f"/v1/tickets/{{ticket_id}}/{act.name}": set[Role]() for act in ACTS}
+    by_act = defaultdict[str, set[Role]](set)
     for act in ACTS:
         by_act[f"/v1/tickets/{{ticket_id}}/{act.name}"] |= act.who - {Role.SERVICE}
     for route in app.routes:

@@ -151,8 +151,10 @@ class Cycle:
             return []
         measured = list(self._measured(self.due_at, self.warn_base, calendar))
         span = sum((counted for _, counted in measured if counted), start=NO_TIME)
+        if not span:
+            return []
         reached = ((each, _reach(measured, span * each // WHOLE, self.warn_base, calendar)) for each in percents)
-        return [(percent, instant) for percent, instant in reached if span and instant]
+        return [(percent, instant) for percent, instant in reached if instant]
 
     def trace(self, calendar: BusinessCalendar, as_of: datetime) -> tuple[Segment, ...]:
         """Explain the cycle in segments without gaps whose counted time adds up.

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.domain.access import Permission
-from app.domain.events import Role
+from app.domain.events import CLIENTS, STAFF, Role
 from tests.api.conftest import Desk
 from tests.api.test_acts import BODIES, WORD, a_boss
 from tests.conftest import ROOT
@@ -108,13 +108,19 @@ def test_every_operation_stands_in_the_matrix(app: tuple[FastAPI, httpx.AsyncCli
     assert len(MATRIX) * len(ROLES) == 602
 
 
-def test_every_operation_is_described_with_the_scope_of_its_row(app: tuple[FastAPI, httpx.AsyncClient]) -> None:
+def test_every_operation_is_described_with_the_roles_and_the_scope_of_its_row(
+    app: tuple[FastAPI, httpx.AsyncClient],
+) -> None:
     paths = app[0].openapi()["paths"]
     found = {operation["operationId"]: operation for methods in paths.values() for operation in methods.values()}
     for row in MATRIX:
         scopes = [] if row.scope == "-" else [row.scope]
         assert found[row.name]["security"] == [{"bearer": scopes}], row.name
         assert all(f"Scope: `{scope}`" in found[row.name]["description"] for scope in scopes), row.name
+        roles = {role for letter, (_, role) in ROLES.items() if letter in row.letters}
+        told = "" if roles >= {*CLIENTS, *STAFF} else f"\n\nFor {', '.join(role for role in Role if role in roles)}."
+        assert told in found[row.name]["description"], row.name
+        assert bool(told) == ("\n\nFor " in found[row.name]["description"]), row.name
     assert not any("security" in found[name] for name in PUBLIC)
 
 
